@@ -1,0 +1,76 @@
+// The door between the coordinator and the job's messages. The coordinator runs on a thread of its own on
+// rank 0; the thread that talks to the other ranks (the rank's worker, or a bare pump) delivers what
+// is for it and takes what it sends.
+#ifndef TANDEM_COMMON_PROTOCOL_COORDINATOR_PORT_H_
+#define TANDEM_COMMON_PROTOCOL_COORDINATOR_PORT_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/parallel/world.h"
+#include "common/protocol/messages.h"
+
+namespace tandem {
+
+// Thread-safe; both queues are bounded by the credit of the protocol.
+class CoordinatorPort {
+ public:
+  struct Outgoing {
+    int destination = 0;
+    MessageKind kind = MessageKind::kShutdown;
+    std::vector<std::byte> payload;
+  };
+
+  // The messaging thread's side.
+  void Deliver(Envelope message) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      incoming_.push_back(std::move(message));
+    }
+    wake_.notify_one();
+  }
+  std::vector<Outgoing> TakeOutgoing() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(outgoing_, {});
+  }
+
+  // The coordinator's side.
+  void Send(int destination, MessageKind kind, std::vector<std::byte> payload) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    outgoing_.push_back({destination, kind, std::move(payload)});
+  }
+  // The next message; waits up to `timeout` for one, or for Wake.
+  std::optional<Envelope> Receive(std::chrono::milliseconds timeout) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    wake_.wait_for(lock, timeout, [this] { return !incoming_.empty() || woken_; });
+    woken_ = false;
+    if (incoming_.empty()) return std::nullopt;
+    Envelope message = std::move(incoming_.front());
+    incoming_.pop_front();
+    return message;
+  }
+  // Ends the coordinator's wait: another source of its work has news.
+  void Wake() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      woken_ = true;
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Envelope> incoming_;
+  std::vector<Outgoing> outgoing_;
+  bool woken_ = false;
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_COMMON_PROTOCOL_COORDINATOR_PORT_H_
