@@ -22,9 +22,9 @@ class Communicator {
   virtual int rank() const = 0;  // In the group.
   virtual int size() const = 0;
 
-  // data[i] = the sum over ranks, in fp32, in the order of the fixed binary tree over ranks (ranks r
-  // and r + step join for step = 1, 2, 4...; the lower rank is the left operand), so that every rank
-  // gets the bits that one rank holding all leaves computes. Never a library's own reduction.
+  // data[i] = the sum over ranks, in fp32, in the order of the fixed binary tree over ranks (ranks
+  // r and r + step join for step = 1, 2, 4...; the lower rank is the left operand), so that every
+  // rank gets the bits that one rank holding all leaves computes. Never a library's own reduction.
   virtual absl::Status AllReduceSum(absl::Span<float> data) = 0;
 
   // all = the ranks' `mine`, in rank order; all.size() == size() * mine.size().
