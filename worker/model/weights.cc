@@ -1,6 +1,7 @@
 #include "worker/model/weights.h"
 
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -174,10 +175,8 @@ absl::StatusOr<StackWeights> LoadStackWeights(const std::string& name, const Tex
                                               ComputeType type, TpRank rank,
                                               Checkpoint& checkpoint) {
   StackWeights weights;
-  weights.heads = ShardAttention({.num_heads = stack.num_heads,
-                                  .num_kv_heads = stack.num_kv_heads,
-                                  .tp_size = rank.tp_size,
-                                  .tp_rank = rank.tp_rank});
+  weights.heads = ShardAttention(
+      {.num_heads = stack.num_heads, .num_kv_heads = stack.num_kv_heads}, rank);
   for (int64_t i = 0; i < stack.num_layers; ++i) {
     LayerLoader loader(absl::StrCat(name, ".layers.", i, "."), stack, weights.heads, type, rank,
                        checkpoint);
