@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "common/parallel/world.h"
 #include "common/protocol/messages.h"
 
@@ -34,8 +35,10 @@ class CoordinatorPort {
     }
     wake_.notify_one();
   }
-  std::vector<Outgoing> TakeOutgoing() {
+  // What the coordinator sent meanwhile; its failure, once it has one: the job must then be aborted.
+  absl::StatusOr<std::vector<Outgoing>> TakeOutgoing() {
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (!failure_.ok()) return failure_;
     return std::exchange(outgoing_, {});
   }
 
@@ -43,6 +46,10 @@ class CoordinatorPort {
   void Send(int destination, MessageKind kind, std::vector<std::byte> payload) {
     const std::lock_guard<std::mutex> lock(mutex_);
     outgoing_.push_back({destination, kind, std::move(payload)});
+  }
+  void Fail(absl::Status failure) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    failure_ = std::move(failure);
   }
   // The next message; waits up to `timeout` for one, or for Wake.
   std::optional<Envelope> Receive(std::chrono::milliseconds timeout) {
@@ -68,6 +75,7 @@ class CoordinatorPort {
   std::condition_variable wake_;
   std::deque<Envelope> incoming_;
   std::vector<Outgoing> outgoing_;
+  absl::Status failure_;
   bool woken_ = false;
 };
 

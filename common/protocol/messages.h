@@ -138,7 +138,7 @@ struct SequenceNote {
   static absl::StatusOr<SequenceNote> Decode(absl::Span<const std::byte> bytes);
 };
 
-enum class FinishReason : uint8_t { kStop = 0, kLength = 1, kNonfinite = 2 };
+enum class SequenceEnd : uint8_t { kStop = 0, kLength = 1, kNonfinite = 2 };
 
 struct TokenLogprobs {
   float logprob = 0;
@@ -147,7 +147,7 @@ struct TokenLogprobs {
 
 struct SequenceDone {
   SequenceId id = 0;
-  FinishReason reason = FinishReason::kLength;
+  SequenceEnd reason = SequenceEnd::kLength;
   int32_t stop_token = -1;
   int32_t completion_tokens = 0;    // The stop token included.
   std::vector<int32_t> token_ids;   // Without the stop token.

@@ -345,11 +345,11 @@ void DecoderStage::Take(const HeadResult& result, Live& sequence) {
   const SequenceSpec& spec = sequence.spec;
   SequenceDone& done = sequence.done;
   const int32_t token = result.best.id;
-  const auto finish = [&](FinishReason reason) {
+  const auto finish = [&](SequenceEnd reason) {
     done.reason = reason;
     done.completion_tokens = std::max(sequence.num_generated, 1);
   };
-  if (result.nonfinite || token < 0) return finish(FinishReason::kNonfinite);
+  if (result.nonfinite || token < 0) return finish(SequenceEnd::kNonfinite);
   ++sequence.num_generated;
   const bool stops =
       std::binary_search(spec.stop_token_ids.begin(), spec.stop_token_ids.end(), token);
@@ -362,11 +362,11 @@ void DecoderStage::Take(const HeadResult& result, Live& sequence) {
   }
   if (stops) {
     done.stop_token = token;
-    return finish(FinishReason::kStop);
+    return finish(SequenceEnd::kStop);
   }
   done.token_ids.push_back(token);
   sequence.tokens.push_back(token);
-  if (sequence.num_generated >= spec.max_tokens) finish(FinishReason::kLength);
+  if (sequence.num_generated >= spec.max_tokens) finish(SequenceEnd::kLength);
 }
 
 absl::Status DecoderStage::Retire(Live& sequence) {

@@ -63,7 +63,9 @@ absl::Status Worker::Send(int destination, MessageKind kind, std::vector<std::by
 
 absl::Status Worker::Pump() {
   if (port_ != nullptr) {
-    for (CoordinatorPort::Outgoing& message : port_->TakeOutgoing()) {
+    TANDEM_ASSIGN_OR_RETURN(std::vector<CoordinatorPort::Outgoing> messages,
+                            port_->TakeOutgoing());
+    for (CoordinatorPort::Outgoing& message : messages) {
       TANDEM_RETURN_IF_ERROR(Send(message.destination, message.kind, std::move(message.payload)));
     }
   }

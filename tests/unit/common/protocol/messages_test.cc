@@ -13,7 +13,7 @@ using ::testing::ElementsAre;
 SequenceDone Sample() {
   SequenceDone done;
   done.id = 7;
-  done.reason = FinishReason::kStop;
+  done.reason = SequenceEnd::kStop;
   done.stop_token = 1;
   done.completion_tokens = 3;
   done.token_ids = {88, 301};
@@ -29,7 +29,7 @@ TEST(MessagesTest, SequenceDoneSurvivesTheWire) {
   const absl::StatusOr<SequenceDone> read = SequenceDone::Decode(Sample().Encode());
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->id, 7u);
-  EXPECT_EQ(read->reason, FinishReason::kStop);
+  EXPECT_EQ(read->reason, SequenceEnd::kStop);
   EXPECT_EQ(read->stop_token, 1);
   EXPECT_THAT(read->token_ids, ElementsAre(88, 301));
   ASSERT_EQ(read->logprobs.size(), 2u);
