@@ -1,10 +1,10 @@
-// How keys and values lie in memory: pages of kPageTokens tokens, for one layer and all KV heads of a
-// rank. A page of one KV head is its K part, then its V part:
+// How keys and values lie in memory: pages of kPageTokens tokens, for one layer and all KV heads of
+// a rank. A page of one KV head is its K part, then its V part:
 //   K: [kPageTokens / 16 panels][key_words][16 lanes = tokens]     words run along head_dim
 //   V: [value_panels][value_words][16 lanes = channels]            words run along tokens
-// A word is 32 bits: two bf16 (the even feature or token in the low half) or one float. So a page is,
-// as it lies, the packed weight of two products: scores = q K^T and out = p V.
-// Unused slots must be finite: pages are zeroed when handed out.
+// A word is 32 bits: two bf16 (the even feature or token in the low half) or one float. So a page
+// is, as it lies, the packed weight of two products: scores = q K^T and out = p V. Unused slots
+// must be finite: pages are zeroed when handed out.
 #ifndef TANDEM_COMMON_KERNELS_KV_LAYOUT_H_
 #define TANDEM_COMMON_KERNELS_KV_LAYOUT_H_
 

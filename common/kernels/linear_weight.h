@@ -1,9 +1,9 @@
 // Weights of a product y = x W^T, packed once for the kernels.
 //
-// Layout: outputs in panels of 16 (one AVX-512 vector of fp32 sums), K in words of 32 bits (two bf16
-// features, the even one in the low half; or one float): data[panel][word][16 lanes]. Every leaf of
-// K starts in a new word; what it lacks to a whole word is zero. Every segment (q, k, v of one fused
-// weight, say) starts in a new panel; what it lacks to a whole panel is zero outputs.
+// Layout: outputs in panels of 16 (one AVX-512 vector of fp32 sums), K in words of 32 bits (two
+// bf16 features, the even one in the low half; or one float): data[panel][word][16 lanes]. Every
+// leaf of K starts in a new word; what it lacks to a whole word is zero. Every segment (q, k, v of
+// one fused weight, say) starts in a new panel; what it lacks to a whole panel is zero outputs.
 #ifndef TANDEM_COMMON_KERNELS_LINEAR_WEIGHT_H_
 #define TANDEM_COMMON_KERNELS_LINEAR_WEIGHT_H_
 
@@ -30,9 +30,10 @@ struct LinearSegment {
 
 struct LinearWeight {
   ComputeType type = ComputeType::kFloat32;
-  int64_t in_features = 0;             // This rank's share of K.
-  std::vector<int64_t> leaf_features;  // num_leaves + 1 boundaries in features, from 0 to in_features.
-  std::vector<int64_t> leaf_words;     // The same in words.
+  int64_t in_features = 0;  // This rank's share of K.
+  std::vector<int64_t>
+      leaf_features;                // num_leaves + 1 boundaries in features, from 0 to in_features.
+  std::vector<int64_t> leaf_words;  // The same in words.
   std::vector<LinearSegment> segments;
   int64_t columns = 0;  // Outputs with padding: a multiple of kPanel.
   PageBuffer data;      // uint32_t [columns / 16][words][16].
@@ -50,17 +51,17 @@ struct LinearWeight {
 LinearWeight MakeLinearWeight(ComputeType type, std::vector<int64_t> leaf_features,
                               absl::Span<const int64_t> segment_sizes);
 
-// Rows of a stored matrix: row i begins at data + i * row_stride_bytes and has in_features elements.
+// Rows of a stored matrix: row i begins at data + i * row_stride_bytes and has in_features
+// elements.
 struct RowSource {
   const std::byte* data = nullptr;
   DType dtype = DType::kF32;  // kF32, kBF16 or kF16.
   int64_t row_stride_bytes = 0;
 };
 
-// Converts and packs `count` outputs of a segment, from its output `first` on. Returns false when an
-// element is NaN or infinite (they are packed all the same).
-// Rounding to bf16 is to nearest even; F16 goes through fp32. Distinct rows may be packed by several
-// threads at once.
+// Converts and packs `count` outputs of a segment, from its output `first` on. Returns false when
+// an element is NaN or infinite (they are packed all the same). Rounding to bf16 is to nearest
+// even; F16 goes through fp32. Distinct rows may be packed by several threads at once.
 bool PackRows(const RowSource& source, int64_t segment, int64_t first, int64_t count,
               LinearWeight& weight);
 

@@ -1,10 +1,11 @@
-// The operations that the model's forward pass is written in: one of the two seams between the model
-// and the machine (the other is parallel/communicator.h). CPU here; CUDA behind the same interface.
+// The operations that the model's forward pass is written in: one of the two seams between the
+// model and the machine (the other is parallel/communicator.h). CPU here; CUDA behind the same
+// interface.
 //
-// Contract for all: matrices are row-major fp32; unless said otherwise `out` may be the input itself
-// and must not overlap it partly. Shapes are the caller's contract (TANDEM_CHECK). The bits of a row
-// of an output depend on that row's inputs alone, never on the number of rows, their order, or the
-// number of threads. Which bits is defined in docs/numerics.md. One caller at a time.
+// Contract for all: matrices are row-major fp32; unless said otherwise `out` may be the input
+// itself and must not overlap it partly. Shapes are the caller's contract (TANDEM_CHECK). The bits
+// of a row of an output depend on that row's inputs alone, never on the number of rows, their
+// order, or the number of threads. Which bits is defined in docs/numerics.md. One caller at a time.
 #ifndef TANDEM_COMMON_KERNELS_OPS_H_
 #define TANDEM_COMMON_KERNELS_OPS_H_
 
@@ -31,7 +32,8 @@ struct RopeRows {
 struct AttentionSequence {
   int64_t first_row = 0;  // Of q and out.
   int64_t num_rows = 0;
-  const int32_t* positions = nullptr;  // [num_rows], ascending: the row's place among the self keys.
+  const int32_t* positions =
+      nullptr;  // [num_rows], ascending: the row's place among the self keys.
   // Self keys: slot j of page self_pages[j / kPageTokens] holds position j, for j < self_len.
   absl::Span<const int32_t> self_pages;
   int64_t self_len = 0;
@@ -46,9 +48,10 @@ inline constexpr int64_t kNoWindow = std::numeric_limits<int64_t>::max() / 4;
 
 struct AttentionParams {
   int64_t head_dim = 0;
-  std::vector<int32_t> kv_head_of_head;  // This rank's query heads -> this rank's KV heads, ascending.
-  float scale = 1.0f;                    // query_pre_attn_scalar ^ -0.5
-  float soft_cap = 0.0f;                 // score = cap * tanh(score / cap); 0: off.
+  std::vector<int32_t>
+      kv_head_of_head;    // This rank's query heads -> this rank's KV heads, ascending.
+  float scale = 1.0f;     // query_pre_attn_scalar ^ -0.5
+  float soft_cap = 0.0f;  // score = cap * tanh(score / cap); 0: off.
   // Query i sees self key j iff i - window_back <= j <= i + window_ahead (and j is valid).
   int64_t window_back = kNoWindow;
   int64_t window_ahead = 0;
@@ -75,8 +78,8 @@ float LogOf(const LogSumExp& value);
 
 // What is asked of one row's logits.
 struct HeadRequest {
-  int num_top = 0;                      // Candidates of the raw distribution, for log-probabilities.
-  bool log_sum_exp = false;             // Wanted with log-probabilities only.
+  int num_top = 0;           // Candidates of the raw distribution, for log-probabilities.
+  bool log_sum_exp = false;  // Wanted with log-probabilities only.
   absl::Span<const int32_t> forbidden;  // Global ids that may not be chosen (sorted).
 };
 struct HeadResult {
@@ -95,7 +98,8 @@ class Ops {
   // y[:, 0:count] = columns [first_column, first_column + count) of x W^T, both multiples of kPanel
   // (y.cols == count). For a weight with leaves it is this rank's subtree: a partial sum.
   // x [rows, in_features] is rounded to the compute type first. y may not overlap x.
-  virtual void Linear(ConstMatrix x, const LinearWeight& weight, int64_t first_column, Matrix y) = 0;
+  virtual void Linear(ConstMatrix x, const LinearWeight& weight, int64_t first_column,
+                      Matrix y) = 0;
 
   // out = x / sqrt(mean(x^2) + eps) * (1 + weight), row by row; weight [cols].
   virtual void RmsNorm(ConstMatrix x, absl::Span<const float> weight, float eps, Matrix out) = 0;
@@ -118,8 +122,8 @@ class Ops {
 
   // out[i] = table row (ids[i] - first_id) * scale where the shard holds it, zeros elsewhere.
   // table: one segment of rows [in_features]; out [ids.size(), in_features].
-  virtual void EmbedRows(const LinearWeight& table, int64_t first_id,
-                         absl::Span<const int32_t> ids, float scale, Matrix out) = 0;
+  virtual void EmbedRows(const LinearWeight& table, int64_t first_id, absl::Span<const int32_t> ids,
+                         float scale, Matrix out) = 0;
 
   // cos and sin [positions.size(), inverse_frequencies.size()] of float(position) * frequency (the
   // product rounded to fp32).
@@ -127,12 +131,13 @@ class Ops {
                           absl::Span<const float> inverse_frequencies, Matrix cos, Matrix sin) = 0;
 
   // In place on every head of x [rows, num_heads * head_dim]: RMS norm over head_dim with
-  // `weight` [head_dim] (none where empty), then rotation of (c, c + head_dim / 2) (none where null).
+  // `weight` [head_dim] (none where empty), then rotation of (c, c + head_dim / 2) (none where
+  // null).
   virtual void HeadNormRope(int64_t head_dim, absl::Span<const float> weight, float eps,
                             const RopeRows* rope, Matrix x) = 0;
 
-  // Writes rows of k and v [rows, num_kv_heads * head_dim] to their slots (one a row), rounded to the
-  // cache's type.
+  // Writes rows of k and v [rows, num_kv_heads * head_dim] to their slots (one a row), rounded to
+  // the cache's type.
   virtual void StoreKv(ConstMatrix k, ConstMatrix v, absl::Span<const KvSlot> slots,
                        const KvView& cache) = 0;
 
@@ -144,8 +149,8 @@ class Ops {
                          Matrix out) = 0;
 
   // Finds what each row of x [rows, hidden] needs of its logits over this shard of the vocabulary,
-  // reading the head's weights once and holding a block of the vocabulary at a time. head has one segment:
-  // rows [vocabulary.begin(), vocabulary.end()). soft_cap 0: off.
+  // reading the head's weights once and holding a block of the vocabulary at a time. head has one
+  // segment: rows [vocabulary.begin(), vocabulary.end()). soft_cap 0: off.
   virtual void HeadScan(ConstMatrix x, const LinearWeight& head, const LeafShard& vocabulary,
                         float soft_cap, absl::Span<const HeadRequest> requests,
                         absl::Span<HeadResult> results) = 0;

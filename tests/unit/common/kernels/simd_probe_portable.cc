@@ -1,0 +1,4 @@
+#define TANDEM_SIMD_PORTABLE
+#include "common/kernels/simd.h"
+#include "tests/unit/common/kernels/simd_probe.h"
+#include "tests/unit/common/kernels/simd_probe.inc"
