@@ -31,6 +31,7 @@ namespace tandem {
 struct WorldRunner {
   std::string name;
   int world_size = 1;
+  size_t large_message_bytes = 5'000'000;
   std::function<void(absl::FunctionRef<void(World& world)> body)> run;
 };
 
@@ -78,12 +79,17 @@ inline bool SameBits(absl::Span<const float> a, absl::Span<const float> b) {
 
 inline std::vector<std::byte> BytesOf(size_t count, uint32_t seed) {
   std::vector<std::byte> out(count);
-  uint32_t state = seed * 2654435761u + 1;
-  for (std::byte& byte : out) {
-    state = state * 1664525u + 1013904223u;
-    byte = static_cast<std::byte>(state >> 24);
+  uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+  for (size_t i = 0; i < count; i += sizeof(state)) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    std::memcpy(out.data() + i, &state, std::min(sizeof(state), count - i));
   }
   return out;
+}
+
+// Not EXPECT_EQ, which would print megabytes.
+inline bool SameBytes(absl::Span<const std::byte> a, absl::Span<const std::byte> b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 
 inline std::vector<int> AllRanksOf(const World& world) {
@@ -112,7 +118,7 @@ TEST_P(WorldContractTest, AllReduceSumHasTheBitsOfTheSerialTree) {
   Run([](World& world) {
     const std::unique_ptr<Communicator> group = GroupOf(world, AllRanksOf(world));
     ASSERT_NE(group, nullptr);
-    for (size_t count : {0, 1, 7, 63, 64, 65, 1000, 1024, 16384, 20000, 20001, 300000, 1500007}) {
+    for (size_t count : {0, 1, 7, 63, 64, 65, 1000, 1024, 16384, 20000, 20001, 300000, 600001}) {
       std::vector<float> data = PartialOf(world.rank(), count);
       ASSERT_TRUE(group->AllReduceSum(absl::MakeSpan(data)).ok());
       EXPECT_TRUE(SameBits(data, SerialTreeSum(PartialsOf(AllRanksOf(world), count))))
@@ -160,7 +166,7 @@ TEST_P(WorldContractTest, AllGatherPlacesByRank) {
       std::vector<std::byte> all(expected.size());
       const std::vector<std::byte> mine = BytesOf(bytes, static_cast<uint32_t>(world.rank()));
       ASSERT_TRUE(group->AllGather(mine, absl::MakeSpan(all)).ok());
-      EXPECT_EQ(all, expected) << bytes;
+      EXPECT_TRUE(SameBytes(all, expected)) << bytes;
 
       // `mine` may be its own place in `all`.
       std::vector<std::byte> in_place(expected.size());
@@ -168,7 +174,7 @@ TEST_P(WorldContractTest, AllGatherPlacesByRank) {
           absl::MakeSpan(in_place).subspan(bytes * static_cast<size_t>(world.rank()), bytes);
       std::copy(mine.begin(), mine.end(), place.begin());
       ASSERT_TRUE(group->AllGather(place, absl::MakeSpan(in_place)).ok());
-      EXPECT_EQ(in_place, expected) << bytes;
+      EXPECT_TRUE(SameBytes(in_place, expected)) << bytes;
     }
   });
 }
@@ -201,7 +207,7 @@ TEST_P(WorldContractTest, BroadcastFromEveryRoot) {
         std::vector<std::byte> data(bytes);
         if (world.rank() == root) data = BytesOf(bytes, seed);
         ASSERT_TRUE(group->Broadcast(absl::MakeSpan(data), root).ok());
-        EXPECT_EQ(data, BytesOf(bytes, seed));
+        EXPECT_TRUE(SameBytes(data, BytesOf(bytes, seed)));
       }
     }
     EXPECT_TRUE(group->Barrier().ok());
@@ -282,7 +288,8 @@ void ReceiveInOrder(World& world, int count, const MessageOf& message_of) {
     ASSERT_LT(message->source, world.size());
     int& index = next[static_cast<size_t>(message->source)];
     EXPECT_EQ(message->kind, index % 65536) << "from " << message->source;
-    ASSERT_EQ(message->payload, message_of(message->source, index)) << "from " << message->source;
+    ASSERT_TRUE(SameBytes(message->payload, message_of(message->source, index)))
+        << "from " << message->source << ", message " << index;
     ++index;
   }
   EXPECT_THAT(next, ::testing::Each(count));
@@ -293,7 +300,7 @@ void ReceiveInOrder(World& world, int count, const MessageOf& message_of) {
 
 TEST_P(WorldContractTest, MessagesOfAllSizesArriveInOrder) {
   const std::vector<size_t> sizes = {0,      1, 3000000, 16,    0, 4080,  4096, 8175, 8176, 8177,
-                                     100000, 2, 1 << 20, 65536, 5, 70000, 3,    4,    900,  250000};
+                                     100000, 2, 1 << 18, 65536, 5, 70000, 3,    4,    900,  250000};
   const auto message_of = [&](int sender, int i) {
     return BytesOf(sizes[static_cast<size_t>(i)], static_cast<uint32_t>(sender * 100 + i));
   };
@@ -325,7 +332,7 @@ TEST_P(WorldContractTest, ManySmallMessagesInFlight) {
 }
 
 TEST_P(WorldContractTest, FlushEndsWhenAllRanksFlushLargeMessages) {
-  constexpr size_t kBytes = 4 << 20;
+  constexpr size_t kBytes = 1 << 20;
   const auto message_of = [](int sender, int i) {
     return BytesOf(kBytes, static_cast<uint32_t>(sender * 10 + i));
   };
@@ -340,20 +347,20 @@ TEST_P(WorldContractTest, FlushEndsWhenAllRanksFlushLargeMessages) {
   });
 }
 
-TEST_P(WorldContractTest, AMessageOf100Megabytes) {
-  constexpr size_t kBytes = 100'000'000;
+TEST_P(WorldContractTest, AVeryLargeMessage) {
+  const size_t bytes = GetParam().large_message_bytes;
   Run([&](World& world) {
     const int last = world.size() - 1;
     if (world.rank() == 0) {
-      ASSERT_TRUE(world.Send(last, 77, BytesOf(kBytes, 3)).ok());
+      ASSERT_TRUE(world.Send(last, 77, BytesOf(bytes, 3)).ok());
     }
     if (world.rank() == last) {
       const std::optional<Envelope> message = Receive(world);
       ASSERT_TRUE(message.has_value());
       EXPECT_EQ(message->source, 0);
       EXPECT_EQ(message->kind, 77);
-      EXPECT_EQ(message->payload.size(), kBytes);
-      EXPECT_TRUE(message->payload == BytesOf(kBytes, 3));  // Not EXPECT_EQ: it would print them.
+      EXPECT_EQ(message->payload.size(), bytes);
+      EXPECT_TRUE(SameBytes(message->payload, BytesOf(bytes, 3)));
     }
     EXPECT_TRUE(world.Flush().ok());
   });
