@@ -120,6 +120,7 @@ absl::StatusOr<std::map<std::string, PaddedStates>> RunForwardJob(
   int ends = 0;
   while (ends < 1 + decoder.tp_size()) {
     const std::optional<Envelope> message = port.Receive(std::chrono::milliseconds(1000));
+    TANDEM_RETURN_IF_ERROR(port.failure());
     if (!message.has_value()) continue;
     TANDEM_ASSIGN_OR_RETURN(const ForwardTensor part, ForwardTensor::Decode(message->payload));
     if (part.last != 0) {

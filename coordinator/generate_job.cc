@@ -62,6 +62,7 @@ absl::Status GenerateJob::Run() {
     }
     if (dispatcher_.idle() && !held_.has_value() && input_.AtEnd()) break;
     std::optional<Envelope> message = port_.Receive(kTick);
+    TANDEM_RETURN_IF_ERROR(port_.failure());
     while (message.has_value()) {
       LogEncoded(*message);
       TANDEM_RETURN_IF_ERROR(dispatcher_.Handle(*message));

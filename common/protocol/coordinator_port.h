@@ -27,6 +27,20 @@ class CoordinatorPort {
     std::vector<std::byte> payload;
   };
 
+  // Either side: the job has failed. The first failure stays; both sides see it.
+  void Fail(absl::Status failure) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      failure_.Update(std::move(failure));
+      woken_ = true;
+    }
+    wake_.notify_one();
+  }
+  absl::Status failure() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return failure_;
+  }
+
   // The messaging thread's side.
   void Deliver(Envelope message) {
     {
@@ -46,10 +60,6 @@ class CoordinatorPort {
   void Send(int destination, MessageKind kind, std::vector<std::byte> payload) {
     const std::lock_guard<std::mutex> lock(mutex_);
     outgoing_.push_back({destination, kind, std::move(payload)});
-  }
-  void Fail(absl::Status failure) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    failure_ = std::move(failure);
   }
   // The next message; waits up to `timeout` for one, or for Wake.
   std::optional<Envelope> Receive(std::chrono::milliseconds timeout) {
@@ -71,7 +81,7 @@ class CoordinatorPort {
   }
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Envelope> incoming_;
   std::vector<Outgoing> outgoing_;
