@@ -15,7 +15,6 @@ enum class MathFunction : uint8_t { kExp, kLog, kTanh, kGeluTanh, kGeluErf, kSil
 
 // Some queries (one KV head's) against one block of keys.
 inline constexpr int kMaxTileRows = 32;
-inline constexpr int kBlockPanels = static_cast<int>(kAttentionBlock / kPanel);
 inline constexpr int kBlockPages = static_cast<int>(kAttentionBlock / kPageTokens);
 
 struct AttentionShape {
@@ -39,8 +38,8 @@ struct AttentionBlock {
   const int32_t* low = nullptr;
   const int32_t* high = nullptr;
   const int32_t* valid = nullptr;  // [128]; null: all.
-  // The panels that hold every [low, high) of the tile. Null pages in between are not read outside.
-  int first_panel = 0, end_panel = 0;
+  // The pages that hold every [low, high) of the tile; no other is read.
+  int first_page = 0, end_page = 0;
   const uint32_t* keys[kBlockPages] = {};    // Key parts of the block's pages.
   const uint32_t* values[kBlockPages] = {};  // Value parts.
   float* scratch = nullptr;                  // AttentionScratchFloats(num_rows).

@@ -1,0 +1,11 @@
+#define TANDEM_SIMD_AVX512
+#include "common/kernels/cpu_kernels.h"
+#include "common/kernels/simd.h"
+// The texts, each on those before it.
+#include "common/kernels/vector_math.inc"
+//
+#include "common/kernels/attention_kernels.inc"
+#include "common/kernels/head_kernels.inc"
+#include "common/kernels/row_kernels.inc"
+//
+#include "common/kernels/cpu_kernels_table.inc"
