@@ -40,12 +40,7 @@ class ByteWriter {
   std::vector<std::byte> Take() { return std::move(bytes_); }
 
  private:
-  void Append(const void* data, size_t size) {
-    if (size == 0) return;
-    const size_t begin = bytes_.size();
-    bytes_.resize(begin + size);
-    std::memcpy(bytes_.data() + begin, data, size);
-  }
+  void Append(const void* data, size_t size);
 
   std::vector<std::byte> bytes_;
 };
