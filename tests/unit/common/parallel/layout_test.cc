@@ -308,6 +308,13 @@ TEST(IslandSchedulersTest, SharedRanksJoinGroups) {
   layout.stages[static_cast<int>(StageKind::kDecoder)] = {{{3, 5}}, {{4}}};
   // 3 - 5 - 6 hang together through two groups; 7 and 8 are idle.
   EXPECT_THAT(IslandSchedulers(layout), ElementsAre(-1, 1, 1, 3, 4, 3, 3, -1, -1));
+
+  // Groups that join by a rank which is the lowest of neither.
+  layout.own_coordinator = false;
+  layout.stages[static_cast<int>(StageKind::kVision)].clear();
+  layout.stages[static_cast<int>(StageKind::kEncoder)] = {{{2, 6}}, {{3, 8}}};
+  layout.stages[static_cast<int>(StageKind::kDecoder)] = {{{1, 6}}, {{0, 8}}};
+  EXPECT_THAT(IslandSchedulers(layout), ElementsAre(0, 1, 1, 0, -1, -1, 1, -1, 0));
 }
 
 // --- Files ---
