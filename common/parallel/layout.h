@@ -47,6 +47,9 @@ struct LayoutFlags {
 // The largest legal TP degree of a text stage: powers of two that divide the query heads and 8.
 int MaxTextTp(const TextStackConfig& stack);
 
+// The same for any stage of a model; of the vision heads and 16 for the vision stage.
+int MaxTp(StageKind stage, const ModelConfig& config);
+
 // Layout for world_size ranks from the short flags and the default rules. `warnings` gets what the
 // user should know (idle ranks). INVALID_ARGUMENT says what does not fit and what would.
 absl::StatusOr<Layout> MakeLayout(const LayoutFlags& flags, const ModelConfig& config,
