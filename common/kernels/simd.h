@@ -5,10 +5,10 @@
 //
 //   // x_avx2.cc (and x_portable.cc, x_avx512.cc, x_avx512_bf16.cc)
 //   #define TANDEM_SIMD_AVX2  // or _PORTABLE, _AVX512, _AVX512_BF16
-//   #include "common/kernels/simd.h"
 //   #include "common/kernels/x.inc"
 //
-//   // x.inc: no include guard, no includes of its own besides plain declarations
+//   // x.inc: no include guard
+//   #include "common/kernels/simd.h"
 //   namespace tandem::TANDEM_ISA {
 //   TANDEM_INLINE Floats Square(Floats a) { return a * a; }     // Helpers: always inlined.
 //   TANDEM_TARGET void SquareRow(const float* x, int64_t n, float* out) {  // What is called.

@@ -1,0 +1,2 @@
+#define TANDEM_SIMD_AVX512_BF16
+#include "common/kernels/linear.inc"

@@ -1,0 +1,2 @@
+#define TANDEM_SIMD_PORTABLE
+#include "common/kernels/linear.inc"
