@@ -124,8 +124,7 @@ void CpuAttention::MakeTiles(const Call& call) {
 void CpuAttention::LoadTile(const Call& call, const Tile& tile, const Workspace& ws) const {
   const int64_t head_dim = call.params.head_dim;
   for (int i = 0; i < tile.num_rows; ++i) {
-    const float* q =
-        call.q.row(tile.sequence->first_row + tile.Row(i)) + tile.Head(i) * head_dim;
+    const float* q = call.q.row(tile.sequence->first_row + tile.Row(i)) + tile.Head(i) * head_dim;
     kernels_.pack(call.self.layout.type, q, head_dim, ws.q + i * call.shape.key_words);
   }
 }
@@ -144,8 +143,7 @@ void CpuAttention::AttendBlock(const Call& call, const Tile& tile, int64_t index
   AttentionBlock block;
   int64_t lowest = kAttentionBlock, highest = 0;
   for (int i = 0; i < tile.num_rows; ++i) {
-    const Range keys =
-        is_self ? call.Seen(sequence, tile.Row(i)) : Range{0, sequence.cross_len};
+    const Range keys = is_self ? call.Seen(sequence, tile.Row(i)) : Range{0, sequence.cross_len};
     const int64_t low = std::clamp<int64_t>(keys.begin - begin, 0, kAttentionBlock);
     const int64_t high = std::clamp<int64_t>(keys.end - begin, 0, kAttentionBlock);
     ws.low[i] = static_cast<int32_t>(low);
@@ -258,7 +256,12 @@ void CpuAttention::Run(const AttentionParams& params, ConstMatrix q, const KvVie
     TANDEM_CHECK(sequence.cross_len == 0 ||
                  (cross.layout.type == layout.type && cross.layout.head_dim == layout.head_dim));
   }
-  const Call call{params, q, self, cross, sequences, out,
+  const Call call{params,
+                  q,
+                  self,
+                  cross,
+                  sequences,
+                  out,
                   {.key_words = layout.key_words(),
                    .value_panels = layout.value_panels(),
                    .scale = params.scale,

@@ -28,8 +28,8 @@ class CpuAttention {
   struct Range {
     int64_t begin = 0, end = 0;
   };
-  // Some rows of (query, head), heads innermost, of one sequence and one KV head: they read the same
-  // keys. Tile row i is row first + i of the sequence's num_rows * group.
+  // Some rows of (query, head), heads innermost, of one sequence and one KV head: they read the
+  // same keys. Tile row i is row first + i of the sequence's num_rows * group.
   struct Tile {
     const AttentionSequence* sequence = nullptr;
     int64_t kv_head = 0;
@@ -38,7 +38,7 @@ class CpuAttention {
     int num_rows = 0;
     int64_t first = 0;
     Range self_blocks;
-    int64_t num_blocks = 0;  // Self, then cross.
+    int64_t num_blocks = 0;   // Self, then cross.
     int64_t first_block = 0;  // Blocks of the tiles before this one.
 
     int64_t Row(int i) const { return (first + i) / group; }

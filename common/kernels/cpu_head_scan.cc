@@ -58,7 +58,8 @@ LogSumExp CpuHeadScan::ScanRow(const Block& block, int32_t first_id, float soft_
     }
   }
   // The raw distribution is read: from here on forbidden ids may lose their logits.
-  const auto* forbidden = std::lower_bound(request.forbidden.begin(), request.forbidden.end(), first_id);
+  const auto* forbidden =
+      std::lower_bound(request.forbidden.begin(), request.forbidden.end(), first_id);
   const int64_t end_id = first_id + block.size;
   if (forbidden != request.forbidden.end() && *forbidden < end_id) {
     for (; forbidden != request.forbidden.end() && *forbidden < end_id; ++forbidden) {

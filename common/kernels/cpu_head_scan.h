@@ -1,7 +1,7 @@
 // Ops::HeadScan on the CPU. The vocabulary is walked in blocks of kHeadBlock outputs, counted from
-// the start of each of its leaves: a block's logits are computed for all rows at once (so weights are
-// read once), looked at, and forgotten. Threads take blocks as they come; what a block yields does
-// not depend on who computes it, and is joined in the order of the vocabulary.
+// the start of each of its leaves: a block's logits are computed for all rows at once (so weights
+// are read once), looked at, and forgotten. Threads take blocks as they come; what a block yields
+// does not depend on who computes it, and is joined in the order of the vocabulary.
 #ifndef TANDEM_COMMON_KERNELS_CPU_HEAD_SCAN_H_
 #define TANDEM_COMMON_KERNELS_CPU_HEAD_SCAN_H_
 

@@ -1,6 +1,6 @@
 // The kernels of the CPU's operations other than products, compiled once for each instruction set
-// (cpu_kernels_<isa>.cc). Each works for one thread on plain pointers; cpu_ops.cc and its neighbours
-// cut the work and check shapes. Any pointer may be unaligned.
+// (cpu_kernels_<isa>.cc). Each works for one thread on plain pointers; cpu_ops.cc and its
+// neighbours cut the work and check shapes. Any pointer may be unaligned.
 #ifndef TANDEM_COMMON_KERNELS_CPU_KERNELS_H_
 #define TANDEM_COMMON_KERNELS_CPU_KERNELS_H_
 
@@ -21,7 +21,7 @@ struct AttentionShape {
   int64_t key_words = 0;     // Words of a row of q, and of a key.
   int64_t value_panels = 0;  // Panels of channels; a row of `out` has 16 times as many floats.
   float scale = 1.0f;
-  float soft_cap = 0.0f;     // 0: off.
+  float soft_cap = 0.0f;  // 0: off.
 };
 
 // Running softmax of some rows: (max, sum, out) over the blocks seen so far. Fresh: -inf, 0, 0.

@@ -193,8 +193,8 @@ class CpuOps : public Ops {
     for (int64_t word = 0; word < layout.key_words(); ++word, to += kPanel) {
       *to = layout.type == ComputeType::kFloat32
                 ? std::bit_cast<uint32_t>(k[word])
-                : FloatToBf16(k[2 * word]) |
-                      static_cast<uint32_t>(FloatToBf16(k[2 * word + 1])) << 16;
+                : FloatToBf16(k[2 * word]) | static_cast<uint32_t>(FloatToBf16(k[2 * word + 1]))
+                                                 << 16;
     }
   }
 

@@ -322,6 +322,52 @@ absl::Status Session::ExchangePages() {
   return absl::OkStatus();
 }
 
+int64_t Session::SmallestPool() const {
+  int64_t smallest = 0;
+  for (const LayoutGroup& group : groups_) {
+    if (group.stage != StageKind::kDecoder) continue;
+    int64_t pages = 0;
+    if (!pages_.empty()) {
+      pages = pages_[static_cast<size_t>(group.id)];
+    } else {
+      for (int tp_rank = 0; tp_rank < group.tp_size() && engine_config_.kv_cache_bytes > 0;
+           ++tp_rank) {
+        const AttentionShard heads = ShardAttention(
+            {.num_heads = model_.decoder.num_heads, .num_kv_heads = model_.decoder.num_kv_heads},
+            {.tp_size = group.tp_size(), .tp_rank = tp_rank});
+        const KvLayout layout = {.type = engine_config_.type,
+                                 .num_kv_heads = heads.num_kv_heads,
+                                 .head_dim = model_.decoder.head_dim};
+        const int64_t affordable = engine_config_.kv_cache_bytes /
+                                   KvPool::PageBytes(layout, model_.decoder.num_layers);
+        pages = tp_rank == 0 ? affordable : std::min(pages, affordable);
+      }
+    }
+    smallest = smallest == 0 ? pages : std::min(smallest, pages);
+  }
+  return smallest;
+}
+
+std::vector<std::string> Session::PlannedLines() const {
+  std::vector<std::string> lines;
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    std::vector<std::string> holds;
+    for (const LayoutGroup& group : groups_) {
+      const int tp_rank = group.TpRankOf(rank);
+      if (tp_rank < 0) continue;
+      holds.push_back(absl::StrCat(NameOf(group.stage), " ", group.index, " shard ", tp_rank + 1,
+                                   "/", group.tp_size()));
+    }
+    if (holds.empty()) {
+      holds.push_back(layout_.own_coordinator && rank == 0 ? "coordinator" : "idle");
+    }
+    const RankFacts& facts = facts_[static_cast<size_t>(rank)];
+    lines.push_back(absl::StrCat("rank ", rank, " on ", facts.host, ", cores ", facts.cpus, ": ",
+                                 absl::StrJoin(holds, ", ")));
+  }
+  return lines;
+}
+
 absl::Status Session::LoadWeights(CoordinatorPort* port) {
   absl::StatusOr<std::unique_ptr<Engine>> engine =
       Engine::Load(world_, layout_, model_, engine_config_, *checkpoint_, port);

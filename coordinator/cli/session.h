@@ -73,6 +73,11 @@ class Session {
   uint64_t numerics_class() const { return numerics_class_; }
   const std::vector<RankFacts>& facts() const { return facts_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
+  // K/V pages that every decoder group has; before LoadWeights what --kv-cache-mb makes, 0 where it is
+  // automatic.
+  int64_t SmallestPool() const;
+  // As rank_lines, for a job that loads nothing.
+  std::vector<std::string> PlannedLines() const;
   // Bytes of weight slices this rank read from the checkpoint.
   int64_t bytes_read() const { return checkpoint_->bytes_read(); }
   // One line a rank: host, cores, shards and bytes. After LoadWeights, on rank 0.
