@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/thread_pool.h"
 #include "common/transport/connect.h"
+#include "common/transport/launcher.h"
 #include "coordinator/cli/command_line.h"
 #include "coordinator/cli/verbs.h"
 
@@ -19,9 +20,8 @@ bool IsCollective(Verb verb) {
   return verb == Verb::kGenerate || verb == Verb::kForward || verb == Verb::kEnv;
 }
 
-ExitCode RunCollective(const CommandLine& line, const std::vector<std::string>& command,
-                       int* argc, char*** argv) {
-  absl::StatusOr<std::unique_ptr<World>> world = ConnectWorld(argc, argv);
+ExitCode RunCollective(const CommandLine& line, const std::vector<std::string>& command) {
+  absl::StatusOr<std::unique_ptr<World>> world = ConnectWorld();
   if (!world.ok()) {
     LogError(world.status().message());
     return ExitCodeOf(world.status());
@@ -61,7 +61,7 @@ ExitCode Main(int argc, char** argv) {
   const absl::StatusOr<CommandLine> line =
       ParseCommandLine({command.begin() + 1, command.end()}, SystemSources());
   // Every rank of a job reads the same command line: one of them says what is wrong with it.
-  const bool first = LaunchedRank() <= 0;
+  const bool first = DetectLauncher(ReadEnvironment()).task == 0;
   if (!line.ok()) {
     if (first) std::fprintf(stderr, "tandem: %s\n", std::string(line.status().message()).c_str());
     return ExitCodeOf(line.status());
@@ -76,7 +76,7 @@ ExitCode Main(int argc, char** argv) {
     case CommandLine::Action::kRun:
       break;
   }
-  return IsCollective(line->options.verb()) ? RunCollective(*line, command, &argc, &argv)
+  return IsCollective(line->options.verb()) ? RunCollective(*line, command)
                                             : RunAlone(*line);
 }
 
