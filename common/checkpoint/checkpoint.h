@@ -18,6 +18,10 @@
 
 namespace tandem {
 
+// How Read gets at a file's bytes. Safetensors are packed for the kernels on loading, so that weights
+// end in anonymous memory in every mode.
+// kMap (and kAuto): mapped, in blocks of 4 MiB. kCopy: the same, since packing is the copy.
+// kRead: whole row ranges of 16 MiB by pread into one buffer, for network file systems.
 enum class LoadMode : uint8_t { kAuto, kMap, kCopy, kRead };
 
 struct TensorInfo {
@@ -27,14 +31,14 @@ struct TensorInfo {
 };
 
 // Part of a tensor of one or two dimensions: rows [row_begin, row_end) x columns [col_begin, col_end).
-// A vector has one row.
+// A vector has one row; dimensions beyond the second are columns too (the patch kernel's).
 struct Slice {
   int64_t row_begin = 0, row_end = 0;
   int64_t col_begin = 0, col_end = 0;
 };
 
 // Rows that were read: row i of the block is `row_begin + i`, its elements begin at
-// data + i * row_stride_bytes. Valid during the callback alone.
+// data + i * row_stride_bytes, aligned to the element's size. Valid during the callback alone.
 struct TensorBlock {
   const std::byte* data = nullptr;
   DType dtype = DType::kF32;

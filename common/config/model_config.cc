@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -15,6 +13,7 @@
 #include "common/base/exit_code.h"
 #include "common/base/status_macros.h"
 #include "common/config/json_fields.h"
+#include "common/config/text_file.h"
 
 namespace tandem {
 namespace {
@@ -419,24 +418,6 @@ absl::StatusOr<ModelConfig> ReadModel(const json& file, const json& generation_f
 
 constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
 
-absl::StatusOr<std::string> ReadSmallFile(const std::filesystem::path& path) {
-  std::error_code error;
-  const std::uintmax_t bytes = std::filesystem::file_size(path, error);
-  if (error) {
-    return absl::NotFoundError(absl::StrCat(path.string(), ": ", error.message()));
-  }
-  if (bytes > static_cast<std::uintmax_t>(kMaxConfigBytes)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path.string(), " has ", bytes, " bytes; that is no configuration"));
-  }
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file.is_open() || file.bad()) {
-    return absl::NotFoundError(absl::StrCat(path.string(), ": cannot be read"));
-  }
-  return text;
-}
-
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json,
@@ -457,11 +438,12 @@ absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& path) {
   const fs::path config_path =
       fs::is_directory(path, ignored) ? fs::path(path) / "config.json" : fs::path(path);
   const auto load = [&]() -> absl::StatusOr<ModelConfig> {
-    TANDEM_ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(config_path));
+    TANDEM_ASSIGN_OR_RETURN(const std::string text,
+                            ReadTextFile(config_path.string(), kMaxConfigBytes));
     const fs::path generation_path = config_path.parent_path() / "generation_config.json";
     std::string generation;
     if (fs::exists(generation_path, ignored)) {
-      TANDEM_ASSIGN_OR_RETURN(generation, ReadSmallFile(generation_path));
+      TANDEM_ASSIGN_OR_RETURN(generation, ReadTextFile(generation_path.string(), kMaxConfigBytes));
     }
     absl::StatusOr<ModelConfig> config = ParseModelConfig(text, generation);
     if (!config.ok()) return Annotate(config.status(), config_path.string());

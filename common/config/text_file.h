@@ -1,0 +1,18 @@
+// Small text files, read whole.
+#ifndef TANDEM_COMMON_CONFIG_TEXT_FILE_H_
+#define TANDEM_COMMON_CONFIG_TEXT_FILE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace tandem {
+
+// The file's bytes. NOT_FOUND; INVALID_ARGUMENT when it has more than max_bytes, in which case
+// nothing of it was read. The path is in the message.
+absl::StatusOr<std::string> ReadTextFile(const std::string& path, int64_t max_bytes);
+
+}  // namespace tandem
+
+#endif  // TANDEM_COMMON_CONFIG_TEXT_FILE_H_
