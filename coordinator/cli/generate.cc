@@ -81,7 +81,7 @@ absl::Status Frontend::OpenInput() {
   if (const std::optional<std::string> line = RequestLineOf(options_)) {
     int ends[2];
     if (pipe(ends) != 0) return absl::InternalError("no pipe for --prompt");
-    const std::string text = *line + "\n";
+    const std::string text = absl::StrCat(*line, "\n");
     // A thread fills it: a long prompt does not fit a pipe's buffer.
     std::thread([text, fd = ends[1]] {
       for (size_t at = 0; at < text.size();) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -14,7 +15,6 @@
 #include "absl/strings/str_split.h"
 #include "common/base/exit_code.h"
 #include "common/base/status_macros.h"
-#include "common/config/presets.h"
 #include "common/protocol/codec.h"
 
 namespace tandem {
@@ -87,6 +87,14 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", path));
   return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+// A checkpoint's folder, or a configuration alone (then *directory stays empty).
+absl::StatusOr<ModelConfig> LoadModelOf(const std::string& model, std::string* directory) {
+  absl::StatusOr<ModelConfig> config = LoadModelConfig(model);
+  if (config.ok() && std::filesystem::is_directory(model)) *directory = model;
+  if (!config.ok()) return WithExitCode(config.status(), ExitCode::kModel);
+  return config;
 }
 
 std::string MegaBytes(int64_t bytes) {
