@@ -253,7 +253,7 @@ absl::Status ApplyConfig(const CommandLineSources& sources, Options* options) {
   if (path.empty()) return absl::OkStatus();
   const absl::StatusOr<std::string> text = sources.read_file(path);
   if (!text.ok()) {
-    return UsageError(absl::StrCat("cannot read --config ", path, ": ", text.status().message()));
+    return UsageError(absl::StrCat("--config ", path, ": ", text.status().message()));
   }
   return ApplyConfigFile(*text, path, options);
 }
@@ -290,7 +290,7 @@ CommandLineSources SystemSources() {
   }
   sources.read_file = [](const std::string& path) -> absl::StatusOr<std::string> {
     std::FILE* file = std::fopen(path.c_str(), "re");
-    if (file == nullptr) return absl::ErrnoToStatus(errno, "open");
+    if (file == nullptr) return absl::ErrnoToStatus(errno, "cannot open it");
     std::string text;
     char buffer[4096];
     size_t got = 0;
@@ -302,7 +302,7 @@ CommandLineSources SystemSources() {
     const bool failed = std::ferror(file) != 0;
     const int error = errno;
     std::fclose(file);
-    if (failed) return absl::ErrnoToStatus(error, "read");
+    if (failed) return absl::ErrnoToStatus(error, "cannot read it");
     return text;
   };
   return sources;

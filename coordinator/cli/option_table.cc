@@ -39,7 +39,7 @@ constexpr VerbInfo kVerbs[] = {
      "tandem inspect DIR/config.json --format json\n"},
     {"init", "writes a checkpoint with seeded random weights, for benchmarks",
      "init --model NAME|CONFIG --output DIR [flags]",
-     "tandem init --model 270m-270m --output /tmp/random --seed 1\n"},
+     "tandem init --model 270m-270m --output random-270m --seed 1\n"},
     {"env", "prints what a bug report needs: versions, hosts, cores, memory", "env",
      "tandem env\n"
      "mpirun -np 2 tandem env\n"},

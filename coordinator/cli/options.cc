@@ -155,9 +155,10 @@ std::string Options::PrintConfig() const {
   std::string out;
   for (const RunSetting& setting : Settings()) {
     const OptionInfo& info = OptionTable()[static_cast<size_t>(FindOption(verb_, setting.name))];
-    // Free text is quoted as JSON does it, which is YAML, too. A setting without a value is null.
+    // Free text is quoted as JSON does it, which is YAML, too. A setting without a value is null;
+    // one that was given as an empty text is "".
     std::string value = setting.value;
-    if (info.type == OptionType::kText && !value.empty()) value = JsonString(value);
+    if (info.type == OptionType::kText && IsGiven(info.name)) value = JsonString(value);
     if (info.type == OptionType::kTokenIds && !value.empty()) value = absl::StrCat("[", value, "]");
     std::string line = absl::StrCat(setting.name, ":", value.empty() ? "" : " ", value);
     if (line.size() < 38) line.resize(38, ' ');
