@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -13,7 +11,6 @@
 #include "common/base/exit_code.h"
 #include "common/base/status_macros.h"
 #include "common/config/json_fields.h"
-#include "common/config/text_file.h"
 
 namespace tandem {
 namespace {
@@ -416,8 +413,6 @@ absl::StatusOr<ModelConfig> ReadModel(const json& file, const json& generation_f
   return config;
 }
 
-constexpr int64_t kMaxConfigBytes = int64_t{16} << 20;
-
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json,
@@ -430,28 +425,6 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json,
     generation = *std::move(parsed);
   }
   return ReadModel(file, generation);
-}
-
-absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  const fs::path config_path =
-      fs::is_directory(path, ignored) ? fs::path(path) / "config.json" : fs::path(path);
-  const auto load = [&]() -> absl::StatusOr<ModelConfig> {
-    TANDEM_ASSIGN_OR_RETURN(const std::string text,
-                            ReadTextFile(config_path.string(), kMaxConfigBytes));
-    const fs::path generation_path = config_path.parent_path() / "generation_config.json";
-    std::string generation;
-    if (fs::exists(generation_path, ignored)) {
-      TANDEM_ASSIGN_OR_RETURN(generation, ReadTextFile(generation_path.string(), kMaxConfigBytes));
-    }
-    absl::StatusOr<ModelConfig> config = ParseModelConfig(text, generation);
-    if (!config.ok()) return Annotate(config.status(), config_path.string());
-    return config;
-  };
-  absl::StatusOr<ModelConfig> config = load();
-  if (!config.ok()) return WithExitCode(config.status(), ExitCode::kModel);
-  return config;
 }
 
 }  // namespace tandem

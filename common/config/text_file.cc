@@ -1,5 +1,7 @@
 #include "common/config/text_file.h"
 
+#include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -23,6 +25,26 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path, int64_t max_by
     return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
   }
   return text;
+}
+
+absl::Status WriteTextFile(const std::string& path, absl::string_view text) {
+  const std::string partial = path + ".partial";
+  {
+    std::ofstream file(partial, std::ios::binary | std::ios::trunc);
+    file.write(text.data(), static_cast<std::streamsize>(text.size()));
+    file.flush();
+    if (!file.good()) {
+      const absl::Status failed =
+          absl::ErrnoToStatus(errno, absl::StrCat(partial, ": cannot be written"));
+      std::remove(partial.c_str());
+      return failed;
+    }
+  }
+  std::error_code error;
+  std::filesystem::rename(partial, path, error);
+  if (!error) return absl::OkStatus();
+  std::remove(partial.c_str());
+  return absl::ErrnoToStatus(error.value(), absl::StrCat(path, ": cannot be given its name"));
 }
 
 }  // namespace tandem
