@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/exit_code.h"
 #include "common/base/status_macros.h"
+#include "common/config/presets.h"
 #include "common/protocol/codec.h"
 
 namespace tandem {
@@ -89,10 +89,12 @@ absl::StatusOr<std::string> ReadTextFile(const std::string& path) {
   return std::string(std::istreambuf_iterator<char>(in), {});
 }
 
-// A checkpoint's folder, or a configuration alone (then *directory stays empty).
+// The configuration that --model stands for, and where its weights would be (empty: a preset).
 absl::StatusOr<ModelConfig> LoadModelOf(const std::string& model, std::string* directory) {
-  absl::StatusOr<ModelConfig> config = LoadModelConfig(model);
-  if (config.ok() && std::filesystem::is_directory(model)) *directory = model;
+  absl::StatusOr<ModelSource> source = ResolveModel(model);
+  if (!source.ok()) return WithExitCode(source.status(), ExitCode::kModel);
+  *directory = source->directory;
+  absl::StatusOr<ModelConfig> config = ParseModelSource(*source);
   if (!config.ok()) return WithExitCode(config.status(), ExitCode::kModel);
   return config;
 }
