@@ -74,12 +74,13 @@ void ExpectNear(const PaddedStates& got, absl::Span<const float> want, const Pad
     }
     const double error = std::abs(double{got.data[at]} - double{want[at]});
     const double allowed = tolerance.abs + tolerance.rel * std::abs(double{want[at]});
+    if (error <= allowed) continue;  // Both may be 0.
     if (!(error / allowed <= worst)) {
       worst = error / allowed;
       worst_at = i;
     }
   }
-  EXPECT_LE(worst, 1.0) << what << ": element " << worst_at << " is off by " << worst
+  EXPECT_EQ(worst_at, -1) << what << ": element " << worst_at << " is off by " << worst
                         << " times the tolerance";
 }
 

@@ -149,8 +149,9 @@ absl::StatusOr<bool> Worker::ScheduleOne() {
   for (size_t i = 0; i < island_.size(); ++i) {
     GroupState& state = island_[(next_group_ + i) % island_.size()];
     const bool leads = state.group->leader() == world_.rank();
-    const bool has_work =
-        leads ? stages_[static_cast<size_t>(state.group->id)]->HasWork() : state.has_work;
+    // A group without a stage (vision, which has none yet) never has work.
+    const Stage* stage = stages_[static_cast<size_t>(state.group->id)].get();
+    const bool has_work = leads ? stage != nullptr && stage->HasWork() : state.has_work;
     if (!has_work || state.busy) continue;
     next_group_ = (next_group_ + i + 1) % island_.size();
     TANDEM_RETURN_IF_ERROR(Dispatch(state));
