@@ -70,7 +70,7 @@ Grid ChooseGrid(int threads, int64_t tiles, int64_t panels) {
 double ProbeSeconds(const LinearKernel& kernel) {
   constexpr int64_t kK = 512, kColumns = 64;
   const LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, kK}, {{kColumns}});
-  const int64_t rows = kernel.max_tile_rows;
+  const int64_t rows = kernel.block_tile_rows;
   AlignedBuffer<float> x(rows * kK), y(rows * kColumns);
   LinearInput input;
   input.Convert(kernel, nullptr, ConstMatrix(x.data(), rows, kK), weight);
@@ -139,7 +139,8 @@ const LinearKernels& LinearKernelsFor(Isa isa) {
 void LinearInput::Convert(const LinearKernel& kernel, ThreadPool* pool, ConstMatrix x,
                           const LinearWeight& weight) {
   TANDEM_CHECK(x.cols == weight.in_features);
-  const int64_t most = kernel.max_tile_rows;
+  const int64_t most =
+      x.rows <= kernel.single_tile_rows ? kernel.single_tile_rows : kernel.block_tile_rows;
   tiles_ = {.rows = x.rows, .count = (x.rows + most - 1) / most};
   words_per_row_ = weight.words();
   const int64_t row_values = words_per_row_ * kernel.x_per_word;

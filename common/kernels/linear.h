@@ -56,7 +56,8 @@ struct LinearShare {
 // The kernels for weights of one compute type.
 struct LinearKernel {
   const char* name = "";
-  int max_tile_rows = 0;
+  int single_tile_rows = 0;  // So many rows at most are one tile;
+  int block_tile_rows = 0;   // more are cut into tiles of at most so many.
   int x_per_word = 1;  // 32-bit values a word of x takes when converted.
   // Converts the rows of one tile.
   void (*convert)(const float* x, int64_t x_stride, int64_t rows, const PackedK& k,

@@ -74,6 +74,9 @@
 // In front of a loop whose count is known and whose body must lie in registers.
 #define TANDEM_UNROLL _Pragma("GCC unroll 32")
 
+// Makes the compiler forget what it knows of a pointer, so that it loads through it anew.
+#define TANDEM_HIDE(pointer) asm("" : "+r"(pointer))
+
 namespace tandem::TANDEM_ISA {
 inline constexpr int kLanes = 16;
 }  // namespace tandem::TANDEM_ISA
