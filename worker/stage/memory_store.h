@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/status/status.h"
 #include "common/protocol/messages.h"
 #include "worker/model/decoder.h"
@@ -49,7 +49,8 @@ class MemoryStore {
   Decoder& decoder_;
   KvPool& pool_;
   const int64_t hidden_dim_;
-  absl::flat_hash_map<MemoryKey, Memory> memories_;
+  // Elements stay where they are: states may arrive while a reference to another memory is held.
+  absl::node_hash_map<MemoryKey, Memory> memories_;
 };
 
 }  // namespace tandem
