@@ -1,12 +1,11 @@
 // The contract of worlds over MPI processes: every rank runs this program, and all its tests in the
 // same order.
-//   mpirun -np N mpi_world_test [--small-limits]
+//   mpirun -np N mpi_world_test [--small-limits | --large-inline]
 // --small-limits makes messages of a few bytes travel in parts, and vectors of a few floats in
-// slices.
+// slices. --large-inline makes large payloads travel with their headers, which then arrive late.
 #include "common/transport/mpi_world.h"
 
 #include <cstdio>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,16 +18,19 @@ namespace tandem {
 namespace {
 
 MpiWorld* g_world = nullptr;  // Tests have no other way to what main owns.
-bool g_small_limits = false;
+bool g_short_run = false;     // The limits make large messages slow.
 
 constexpr MpiWorld::Limits kSmallLimits = {
     .messages = {.max_inline_bytes = 12, .max_part_bytes = 1000},
     .collectives = {.max_whole_sum_bytes = 40, .max_piece_elements = 999, .max_call_bytes = 1000}};
 
+constexpr MpiWorld::Limits kLargeInline = {.messages = {.max_inline_bytes = size_t{2} << 20},
+                                           .collectives = {}};
+
 WorldRunner MpiRunner() {
   return {.name = "Mpi",
           .world_size = g_world->size(),
-          .large_message_bytes = g_small_limits ? size_t{1'000'000} : size_t{100'000'000},
+          .large_message_bytes = g_short_run ? size_t{1'000'000} : size_t{100'000'000},
           .run = [](absl::FunctionRef<void(World&)> body) { body(*g_world); }};
 }
 
@@ -84,14 +86,17 @@ class FailureListener final : public ::testing::EmptyTestEventListener {
 };
 
 int RunTests(int argc, char** argv) {
-  g_small_limits = argc > 1 && std::strcmp(argv[1], "--small-limits") == 0;
+  const std::string variant = argc > 1 ? argv[1] : "";
+  MpiWorld::Limits limits;
+  if (variant == "--small-limits") limits = kSmallLimits;
+  if (variant == "--large-inline") limits = kLargeInline;
+  g_short_run = variant == "--small-limits";
   absl::StatusOr<std::unique_ptr<MpiRuntime>> runtime = MpiRuntime::Start();
   if (!runtime.ok()) {
     std::fprintf(stderr, "%s\n", runtime.status().ToString().c_str());
     return 1;
   }
-  auto world =
-      MpiWorld::Connect(*std::move(runtime), g_small_limits ? kSmallLimits : MpiWorld::Limits{});
+  auto world = MpiWorld::Connect(*std::move(runtime), limits);
   if (!world.ok()) {
     std::fprintf(stderr, "%s\n", world.status().ToString().c_str());
     return 1;
