@@ -129,23 +129,34 @@ void CpuAttention::LoadTile(const Call& call, const Tile& tile, const Workspace&
   }
 }
 
+CpuAttention::Place CpuAttention::PlaceOf(const Call& call, const Tile& tile, int64_t index) {
+  const AttentionSequence& sequence = *tile.sequence;
+  const int64_t self_blocks = tile.self_blocks.end - tile.self_blocks.begin;
+  Place place;
+  place.is_self = index < self_blocks;
+  if (place.is_self) {
+    place.begin = (tile.self_blocks.begin + index) * kAttentionBlock;
+    place.length = sequence.self_len;
+    place.cache = &call.self;
+    place.pages = sequence.self_pages;
+  } else {
+    place.begin = (index - self_blocks) * kAttentionBlock;
+    place.length = sequence.cross_len;
+    place.cache = &call.cross;
+    place.pages = sequence.cross_pages;
+  }
+  return place;
+}
+
 void CpuAttention::AttendBlock(const Call& call, const Tile& tile, int64_t index,
                                const Workspace& ws, const SoftmaxState& state) const {
   const AttentionSequence& sequence = *tile.sequence;
-  const int64_t self_blocks = tile.self_blocks.end - tile.self_blocks.begin;
-  const bool is_self = index < self_blocks;
-  const KvView& cache = is_self ? call.self : call.cross;
-  const int64_t begin =
-      (is_self ? tile.self_blocks.begin + index : index - self_blocks) * kAttentionBlock;
-  const int64_t length = is_self ? sequence.self_len : sequence.cross_len;
-  const uint8_t* valid = is_self ? sequence.self_valid : sequence.cross_valid;
-
-  AttentionBlock block;
+  const Place place = PlaceOf(call, tile, index);
   int64_t lowest = kAttentionBlock, highest = 0;
   for (int i = 0; i < tile.num_rows; ++i) {
-    const Range keys = is_self ? call.Seen(sequence, tile.Row(i)) : Range{0, sequence.cross_len};
-    const int64_t low = std::clamp<int64_t>(keys.begin - begin, 0, kAttentionBlock);
-    const int64_t high = std::clamp<int64_t>(keys.end - begin, 0, kAttentionBlock);
+    const Range keys = place.is_self ? call.Seen(sequence, tile.Row(i)) : Range{0, place.length};
+    const int64_t low = std::clamp<int64_t>(keys.begin - place.begin, 0, kAttentionBlock);
+    const int64_t high = std::clamp<int64_t>(keys.end - place.begin, 0, kAttentionBlock);
     ws.low[i] = static_cast<int32_t>(low);
     ws.high[i] = static_cast<int32_t>(high);
     if (low >= high) continue;
@@ -154,17 +165,21 @@ void CpuAttention::AttendBlock(const Call& call, const Tile& tile, int64_t index
   }
   if (lowest >= highest) return;
 
+  AttentionBlock block;
   block.first_page = static_cast<int>(lowest / kPageTokens);
   block.end_page = static_cast<int>((highest + kPageTokens - 1) / kPageTokens);
-  const absl::Span<const int32_t> pages = is_self ? sequence.self_pages : sequence.cross_pages;
+  const Place next = PlaceOf(call, tile, std::min(index + 1, tile.num_blocks - 1));
   for (int p = block.first_page; p < block.end_page; ++p) {
-    const int32_t page = pages[static_cast<size_t>(begin / kPageTokens + p)];
-    block.keys[p] = cache.key_part(page, tile.kv_head);
-    block.values[p] = cache.value_part(page, tile.kv_head);
+    block.keys[p] = place.cache->key_part(place.Page(p), tile.kv_head);
+    block.values[p] = place.cache->value_part(place.Page(p), tile.kv_head);
+    const bool exists = next.begin + p * kPageTokens < next.length;
+    block.next_keys[p] = exists ? next.cache->key_part(next.Page(p), tile.kv_head) : block.keys[p];
   }
+  const uint8_t* valid = place.is_self ? sequence.self_valid : sequence.cross_valid;
   if (valid != nullptr) {
-    const int64_t in_block = std::min(kAttentionBlock, length - begin);
-    for (int64_t k = 0; k < kAttentionBlock; ++k) ws.valid[k] = k < in_block && valid[begin + k];
+    for (int64_t k = 0; k < kAttentionBlock; ++k) {
+      ws.valid[k] = place.begin + k < place.length && valid[place.begin + k] != 0;
+    }
     block.valid = ws.valid;
   }
   block.num_rows = tile.num_rows;
@@ -172,7 +187,7 @@ void CpuAttention::AttendBlock(const Call& call, const Tile& tile, int64_t index
   block.low = ws.low;
   block.high = ws.high;
   block.scratch = ws.scratch;
-  kernels_.attend(cache.layout.type, call.shape, block, state);
+  kernels_.attend(place.cache->layout.type, call.shape, block, state);
 }
 
 void CpuAttention::Finish(const Call& call, const Tile& tile, const SoftmaxState& state) const {
@@ -207,11 +222,11 @@ void CpuAttention::RunTiles(const Call& call) {
 void CpuAttention::RunBlocks(const Call& call, int64_t part_floats) {
   const Tile& last = tiles_.back();
   const int64_t num_blocks = last.first_block + last.num_blocks;
-  std::atomic<int64_t> next = 0;
-  pool_.Run([&](int thread) {
+  // Blocks cost about the same: runs of them, so that a thread can fetch its next one ahead.
+  pool_.ParallelFor(num_blocks, 1, [&](int64_t begin, int64_t end, int thread) {
     const Workspace ws = WorkspaceOf(call, thread);
     const Tile* loaded = nullptr;
-    for (int64_t i = next++; i < num_blocks; i = next++) {
+    for (int64_t i = begin; i < end; ++i) {
       const auto after =
           std::upper_bound(tiles_.begin(), tiles_.end(), i,
                            [](int64_t block, const Tile& t) { return block < t.first_block; });

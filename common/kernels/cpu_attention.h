@@ -45,7 +45,19 @@ class CpuAttention {
     int64_t Head(int i) const { return first_head + (first + i) % group; }
   };
 
+  // Where a block of a tile lies.
+  struct Place {
+    bool is_self = true;
+    int64_t begin = 0;   // Its first key.
+    int64_t length = 0;  // Of all keys of this kind.
+    const KvView* cache = nullptr;
+    absl::Span<const int32_t> pages;
+
+    int64_t Page(int p) const { return pages[static_cast<size_t>(begin / kPageTokens + p)]; }
+  };
+
   static Range BlocksOf(Range keys);
+  static Place PlaceOf(const Call& call, const Tile& tile, int64_t index);
   void MakeTiles(const Call& call);
   Workspace WorkspaceOf(const Call& call, int thread) const;
   // The tile's queries, packed; for the following AttendBlock calls.

@@ -40,9 +40,10 @@ struct AttentionBlock {
   const int32_t* valid = nullptr;  // [128]; null: all.
   // The pages that hold every [low, high) of the tile; no other is read.
   int first_page = 0, end_page = 0;
-  const uint32_t* keys[kBlockPages] = {};    // Key parts of the block's pages.
-  const uint32_t* values[kBlockPages] = {};  // Value parts.
-  float* scratch = nullptr;                  // AttentionScratchFloats(num_rows).
+  const uint32_t* keys[kBlockPages] = {};       // Key parts of the block's pages.
+  const uint32_t* values[kBlockPages] = {};     // Value parts.
+  const uint32_t* next_keys[kBlockPages] = {};  // Key parts of what is attended to next: a hint.
+  float* scratch = nullptr;                     // AttentionScratchFloats(num_rows).
 };
 
 // Scores, and the weights rounded to the cache's type.
