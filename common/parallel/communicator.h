@@ -28,6 +28,7 @@ class Communicator {
   virtual absl::Status AllReduceSum(absl::Span<float> data) = 0;
 
   // all = the ranks' `mine`, in rank order; all.size() == size() * mine.size().
+  // `mine` may be this rank's own place in `all`.
   virtual absl::Status AllGather(absl::Span<const std::byte> mine, absl::Span<std::byte> all) = 0;
 
   // data[i] = bitwise or over ranks: the exact copy of the one rank's word that is not zero.

@@ -31,7 +31,7 @@ namespace tandem {
 struct WorldRunner {
   std::string name;
   int world_size = 1;
-  size_t large_message_bytes = 5'000'000;
+  size_t large_message_bytes = 1'000'000;
   std::function<void(absl::FunctionRef<void(World& world)> body)> run;
 };
 
@@ -124,7 +124,7 @@ TEST_P(WorldContractTest, AllReduceSumHasTheBitsOfTheSerialTree) {
   Run([](World& world) {
     const std::unique_ptr<Communicator> group = GroupOf(world, AllRanksOf(world));
     ASSERT_NE(group, nullptr);
-    for (size_t count : {0, 1, 7, 63, 64, 65, 1000, 1024, 16384, 20000, 20001, 300000, 600001}) {
+    for (size_t count : {0, 1, 7, 63, 64, 65, 1000, 1024, 16384, 20000, 20001, 300000}) {
       std::vector<float> data = PartialOf(world.rank(), count);
       ASSERT_TRUE(group->AllReduceSum(absl::MakeSpan(data)).ok());
       EXPECT_TRUE(SameBits(data, SerialTreeSum(PartialsOf(AllRanksOf(world), count))))
@@ -306,7 +306,7 @@ void ReceiveInOrder(World& world, int count, const MessageOf& message_of) {
 }
 
 TEST_P(WorldContractTest, MessagesOfAllSizesArriveInOrder) {
-  const std::vector<size_t> sizes = {0,      1, 3000000, 16,    0, 4080,  4096, 8175, 8176, 8177,
+  const std::vector<size_t> sizes = {0,      1, 700000,  16,    0, 4080,  4096, 8175, 8176, 8177,
                                      100000, 2, 1 << 18, 65536, 5, 70000, 3,    4,    900,  250000};
   const auto message_of = [&](int sender, int i) {
     return BytesOf(sizes[static_cast<size_t>(i)], static_cast<uint32_t>(sender * 100 + i));
@@ -339,9 +339,9 @@ TEST_P(WorldContractTest, ManySmallMessagesInFlight) {
 }
 
 TEST_P(WorldContractTest, FlushEndsWhenAllRanksFlushLargeMessages) {
-  constexpr size_t kBytes = 1 << 20;
-  const auto message_of = [](int sender, int i) {
-    return BytesOf(kBytes, static_cast<uint32_t>(sender * 10 + i));
+  const size_t bytes = GetParam().large_message_bytes / 64;
+  const auto message_of = [bytes](int sender, int i) {
+    return BytesOf(bytes, static_cast<uint32_t>(sender * 10 + i));
   };
   Run([&](World& world) {
     for (int i = 0; i < 3; ++i) {
