@@ -51,8 +51,10 @@ void AppendOutput(const ResultOutput& output, std::string* out) {
   } else {
     out->append("null");
   }
-  out->append(",\"cumulative_logprob\":");
-  AppendFloat(output.cumulative_logprob, out);
+  if (output.cumulative_logprob.has_value()) {
+    out->append(",\"cumulative_logprob\":");
+    AppendFloat(*output.cumulative_logprob, out);
+  }
   if (output.logprobs.has_value()) AppendLogprobs(*output.logprobs, out);
   out->push_back('}');
 }

@@ -36,7 +36,7 @@ struct ResultOutput {
   FinishReason finish_reason = FinishReason::kStop;
   // The stop token's id or the stop string; neither (null) with kLength.
   std::variant<std::monostate, int32_t, std::string> stop_reason;
-  float cumulative_logprob = 0.0f;                    // The stop token's included.
+  std::optional<float> cumulative_logprob;            // The stop token's included; with logprobs.
   std::optional<std::vector<TokenLogprob>> logprobs;  // One a token of token_ids, where asked for.
 };
 

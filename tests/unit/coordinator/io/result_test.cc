@@ -63,8 +63,8 @@ TEST(ResultTest, WhatIsNotThereIsNullOrLeftOut) {
   result.truncated = true;
   EXPECT_EQ(FormatResult(result),
             R"({"id":8,"outputs":[{"index":0,"text":null,"token_ids":[5],"finish_reason":"length",)"
-            R"("stop_reason":null,"cumulative_logprob":0},{"index":1,"text":"","token_ids":[],)"
-            R"("finish_reason":"stop","stop_reason":"\n\"","cumulative_logprob":0,"logprobs":[]}],)"
+            R"("stop_reason":null},{"index":1,"text":"","token_ids":[],)"
+            R"("finish_reason":"stop","stop_reason":"\n\"","logprobs":[]}],)"
             R"("usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0},)"
             R"("truncated":true})");
 }
