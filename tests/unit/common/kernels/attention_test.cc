@@ -445,6 +445,45 @@ TEST(AttentionEdgeTest, NanIsNotLost) {
   }
 }
 
+// A zero's sign is a bit too. Query 129 sees keys 0 to 129. The first block's output underflows to
+// -0 when the second block's larger maximum shrinks it; the second block's own sum is a product
+// that underflows to -0. What lies in the slots behind (weight 0, value +1 or -1) must not show.
+TEST(AttentionEdgeTest, UnseenValuesDoNotTurnTheSignOfZero) {
+  constexpr int64_t kTokens = 160, kDim = 8;
+  for (ComputeType type : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
+    const Case c{.type = type, .head_dim = kDim, .kv_head_of_head = {0}, .self_len = kTokens};
+    Floats k(kTokens * kDim), v(kTokens * kDim);
+    for (int64_t j = 0; j < kTokens; ++j) {
+      const auto at = static_cast<size_t>(j * kDim);
+      k[at] = j < 128 ? -10.0f : j == 128 ? -20.0f : 10.0f;
+      v[at] = j < 129 ? -0x1p-126f : -0.0f;
+    }
+    const Floats q = {4.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+    const int32_t position = 129;
+    for (Isa isa : SupportedIsas()) {
+      Backend backend(isa, type);
+      std::vector<Floats> outs;
+      for (float behind : {1.0f, -1.0f}) {
+        for (size_t j = 130; j < kTokens; ++j) v[j * kDim] = behind;
+        TestCache cache(type, 1, kDim, 8);
+        const std::vector<int32_t> pages = cache.Take(kTokens);
+        const KvView view = cache.view();
+        backend.ops->StoreKv(View(k, kTokens), View(v, kTokens),
+                             TestCache::Slots(pages, 0, kTokens), view);
+        AttentionSequence s;
+        s.num_rows = 1;
+        s.positions = &position;
+        s.self_pages = pages;
+        s.self_len = 130;
+        outs.emplace_back(kDim, 9.0f);
+        backend.ops->Attention(c.params(), View(q, 1), view, view, {&s, 1}, View(outs.back(), 1));
+      }
+      EXPECT_EQ(outs[0][0], 0.0f);
+      EXPECT_TRUE(SameBits(outs[0], outs[1])) << NameOf(type) << " " << tandem::NameOf(isa);
+    }
+  }
+}
+
 // The whole score matrix would be 4,000 x 4,000; scratch stays a few tiles, and blocks outside the
 // window are not looked at: their pages do not even exist.
 TEST(AttentionEdgeTest, PagesOutsideTheWindowAreNotRead) {
