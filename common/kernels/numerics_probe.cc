@@ -1,4 +1,6 @@
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "common/kernels/cpu_ops.h"
@@ -26,7 +28,8 @@ class Probe {
   }
 
   LinearWeight Weight(std::vector<int64_t> leaves, int64_t outputs) {
-    LinearWeight weight = MakeLinearWeight(ops_.type(), leaves, {{outputs}});
+    const int64_t sizes[] = {outputs};
+    LinearWeight weight = MakeLinearWeight(ops_.type(), std::move(leaves), sizes);
     const std::vector<float> values = Values(outputs * weight.in_features);
     PackRows({.data = reinterpret_cast<const std::byte*>(values.data()),
               .dtype = DType::kF32,
