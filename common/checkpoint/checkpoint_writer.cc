@@ -87,6 +87,7 @@ class NewFolder {
 absl::Status WriteShard(const std::string& path, const std::vector<TensorInfo>& tensors,
                         Checkpoint& source) {
   std::vector<SafetensorsSpec> specs;
+  specs.reserve(tensors.size());
   for (const TensorInfo& tensor : tensors) {
     specs.push_back({PublishedTensorName(tensor.name), tensor.dtype, tensor.shape});
   }

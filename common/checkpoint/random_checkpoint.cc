@@ -75,13 +75,7 @@ class RandomCheckpoint : public Checkpoint {
     return tensor->info;
   }
 
-  std::vector<TensorInfo> Tensors() const override {
-    std::vector<TensorInfo> all;
-    for (const auto& [name, tensor] : tensors_) all.push_back(tensor.info);
-    std::sort(all.begin(), all.end(),
-              [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
-    return all;
-  }
+  std::vector<TensorInfo> Tensors() const override { return SortedInfos(); }
 
   absl::Status Read(absl::string_view name, const Slice& slice,
                     absl::FunctionRef<absl::Status(const TensorBlock&)> use) override {
@@ -114,6 +108,14 @@ class RandomCheckpoint : public Checkpoint {
   uint64_t identity_hash() const override { return identity_hash_; }
 
  private:
+  std::vector<TensorInfo> SortedInfos() const {
+    std::vector<TensorInfo> all;
+    for (const auto& [name, tensor] : tensors_) all.push_back(tensor.info);
+    std::sort(all.begin(), all.end(),
+              [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+    return all;
+  }
+
   absl::StatusOr<const RandomTensor*> Find(absl::string_view name) const {
     const auto it = tensors_.find(name);
     if (it == tensors_.end()) {
@@ -144,7 +146,7 @@ class RandomCheckpoint : public Checkpoint {
   // Of what decides the weights: names, shapes, types, keys (with the seed in them) and scale.
   uint64_t HashIdentity() const {
     std::string text = absl::StrCat("random ", scale_);
-    for (const TensorInfo& info : Tensors()) {
+    for (const TensorInfo& info : SortedInfos()) {
       absl::StrAppend(&text, "\n", info.name, " ", NameOf(info.dtype), " ",
                       tensors_.find(info.name)->second.key);
       for (const int64_t size : info.shape) absl::StrAppend(&text, " ", size);

@@ -42,7 +42,8 @@ FileHandle::~FileHandle() {
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
   SafetensorsFile file;
   file.path_ = path;
-  file.file_ = FileHandle(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // O_NONBLOCK: a pipe of this name is refused below, not waited for.
+  file.file_ = FileHandle(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.fd() < 0) {
     const int error = errno;
     if (error == ENOENT) {
@@ -189,6 +190,7 @@ absl::Status SafetensorsWriter::Finish() {
 absl::Status WriteSafetensors(const std::string& path,
                               const std::map<std::string, HostTensor>& tensors) {
   std::vector<SafetensorsSpec> specs;
+  specs.reserve(tensors.size());
   for (const auto& [name, tensor] : tensors) specs.push_back({name, tensor.dtype, tensor.shape});
   TANDEM_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsWriter> writer,
                           SafetensorsWriter::Create(path, std::move(specs)));

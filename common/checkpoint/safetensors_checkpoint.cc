@@ -68,15 +68,13 @@ class Mapping {
   }
   void Announce(int64_t begin, int64_t end) const { Advise(begin, end, MADV_WILLNEED); }
   void Forget(int64_t begin, int64_t end) const {
-    begin -= begin % kFaultAroundBytes;
     end = std::min(bytes_, (end + kFaultAroundBytes - 1) / kFaultAroundBytes * kFaultAroundBytes);
     Advise(begin, end, MADV_DONTNEED);
   }
 
  private:
   bool Advise(int64_t begin, int64_t end, int advice) const {
-    constexpr int64_t kPageBytes = 4096;
-    begin -= begin % kPageBytes;
+    begin -= begin % kFaultAroundBytes;  // A multiple of every page size.
     if (begin >= end) return true;
     return madvise(data_ + begin, static_cast<size_t>(end - begin), advice) == 0;
   }

@@ -72,8 +72,10 @@ class HeaderBuilder {
     name_ = name;
     if (name.size() > kMaxNameBytes) return Fail("has a name of more than 1,024 bytes");
     if (!names_.insert(name).second) return Fail("is there twice");
-    if (names_.size() > kMaxTensors + 1) return Fail("is one too many: more than 100,000");
     in_metadata_ = name == "__metadata__";
+    if (!in_metadata_ && header_.tensors.size() == kMaxTensors) {
+      return Fail("is one too many: more than 100,000");
+    }
     return true;
   }
 

@@ -62,7 +62,7 @@ RopeConfig ReadRopeEntry(const JsonFields& entry, double theta) {
   const absl::string_view type_key = entry.Has("rope_type") ? "rope_type" : "type";
   const std::string type = entry.Text(type_key, "default");
   if (type != "default" && type != "linear") {
-    entry.Fail(type_key, "supported are \"default\" and \"linear\"");
+    entry.Fail(type_key, R"(supported are "default" and "linear")");
   }
   if (type == "linear" && !entry.Has("factor")) entry.Fail("factor", "type linear needs it");
   rope.factor = entry.Number("factor", 1.0, {1.0, 1e6});
@@ -123,7 +123,7 @@ void ReadLayerTypes(const JsonFields& fields, TextStackConfig& stack) {
       stack.layer_types.push_back(LayerType::kSliding);
     } else {
       return fields.Fail("layer_types",
-                         "entries must be \"sliding_attention\" or \"full_attention\"");
+                         R"(entries must be "sliding_attention" or "full_attention")");
     }
   }
 }

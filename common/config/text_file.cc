@@ -34,7 +34,7 @@ absl::Status WriteTextFile(const std::string& path, absl::string_view text) {
     file.write(text.data(), static_cast<std::streamsize>(text.size()));
     file.flush();
     if (!file.good()) {
-      const absl::Status failed =
+      absl::Status failed =
           absl::ErrnoToStatus(errno, absl::StrCat(partial, ": cannot be written"));
       std::remove(partial.c_str());
       return failed;

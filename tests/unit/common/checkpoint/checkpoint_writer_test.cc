@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -44,12 +45,24 @@ std::string Bytes(Checkpoint& checkpoint, const TensorInfo& info) {
   const MatrixShape shape = MatrixShapeOf(info.shape);
   const absl::Status status = checkpoint.Read(
       info.name, {0, shape.rows, 0, shape.cols}, [&bytes](const TensorBlock& block) {
+        EXPECT_EQ(block.row_begin * block.row_stride_bytes, static_cast<int64_t>(bytes.size()));
         bytes.append(reinterpret_cast<const char*>(block.data),
                      static_cast<size_t>(block.num_rows * block.row_stride_bytes));
         return absl::OkStatus();
       });
   EXPECT_TRUE(status.ok()) << status;
   return bytes;
+}
+
+// This process's resident pages of files, in KiB.
+int64_t ResidentFileKib() {
+  std::ifstream status("/proc/self/status");
+  std::string key;
+  while (status >> key) {
+    int64_t kib = 0;
+    if (key == "RssFile:" && status >> kib) return kib;
+  }
+  return 0;
 }
 
 std::vector<std::string> NamesIn(const std::string& folder) {
@@ -84,6 +97,29 @@ TEST(CheckpointWriterTest, OpeningGivesTheRandomWeights) {
     EXPECT_THAT(NamesIn(folder),
                 UnorderedElementsAre("config.json", "generation_config.json", "model.safetensors"));
     ExpectEqualsRandom(folder);
+  }
+}
+
+// 18 MB: more than a block of every way to read and write.
+TEST(CheckpointWriterTest, TensorsOfSeveralBlocks) {
+  const ScratchFolder scratch;
+  nlohmann::json file = nlohmann::json::parse(ConfigText("text_full"));
+  for (nlohmann::json* place : {&file, &file["encoder"]["text_config"], &file["decoder"]}) {
+    (*place)["vocab_size"] = 70'000;
+  }
+  const std::string text = file.dump();
+  const ModelConfig config = Parse(text);
+  ASSERT_TRUE(WriteRandomCheckpoint(config, text, kSeed, scratch.path()).ok());
+  const auto random = Checkpoint::Random(config, kSeed);
+  const TensorInfo table = *random->Info("encoder.embed_tokens.weight");
+  const std::string wanted = Bytes(*random, table);
+  for (const LoadMode mode : {LoadMode::kMap, LoadMode::kRead}) {
+    const auto written = Checkpoint::Open(scratch.path(), config, mode);
+    ASSERT_TRUE(written.ok()) << written.status();
+    const int64_t resident_kib = ResidentFileKib();
+    EXPECT_TRUE(Bytes(**written, table) == wanted);
+    EXPECT_LT(ResidentFileKib() - resident_kib, 4096);  // Mapped pages were given back.
+    EXPECT_EQ((*written)->bytes_read(), static_cast<int64_t>(wanted.size()));
   }
 }
 

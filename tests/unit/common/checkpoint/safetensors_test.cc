@@ -1,5 +1,7 @@
 #include "common/checkpoint/safetensors.h"
 
+#include <sys/stat.h>
+
 #include <cstring>
 #include <filesystem>
 #include <string>
@@ -111,6 +113,23 @@ TEST(SafetensorsHeaderTest, RefusesWhatDoesNotHold) {
             "tensor \"b\" begins after a hole");
 }
 
+TEST(SafetensorsHeaderTest, RefusesTooManyTensors) {
+  std::string header = "{";
+  for (int i = 0; i <= 100'000; ++i) {
+    if (i > 0) header.push_back(',');
+    header.append(Tensor(std::to_string(i), "U8", "[0]", "[0,0]"));
+  }
+  header.push_back('}');
+  EXPECT_EQ(Refusal(header, 0), "tensor \"100000\" is one too many: more than 100,000");
+}
+
+TEST(SafetensorsFileTest, RefusesPipes) {
+  const ScratchFolder folder;
+  ASSERT_EQ(mkfifo(folder.File("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(SafetensorsFile::Open(folder.File("pipe")).status().message(),
+            folder.File("pipe") + ": is not a regular file");
+}
+
 TEST(SafetensorsFileTest, RefusesDamagedFilesByPath) {
   const ScratchFolder folder;
   const auto refusal = [&folder](const std::string& bytes) {
@@ -141,8 +160,8 @@ TEST(SafetensorsFileTest, RefusesDamagedFilesByPath) {
 
 HostTensor Floats(const std::vector<float>& values) {
   HostTensor tensor{DType::kF32, {static_cast<int64_t>(values.size())}, {}};
-  tensor.bytes.resize(values.size() * sizeof(float));
-  std::memcpy(tensor.bytes.data(), values.data(), tensor.bytes.size());
+  const auto* bytes = reinterpret_cast<const std::byte*>(values.data());
+  tensor.bytes.assign(bytes, bytes + values.size() * sizeof(float));
   return tensor;
 }
 
