@@ -113,6 +113,9 @@ absl::Status AgreeOn(World& world, const absl::Status& mine) {
   writer.PutString(HostName());
   const std::vector<std::byte> bytes = writer.Take();
   TANDEM_ASSIGN_OR_RETURN(const std::vector<std::vector<std::byte>> all, world.Gather(bytes));
+  absl::Status first;
+  std::string where;
+  size_t alike = 0;  // Ranks that fail as the first does.
   for (size_t rank = 0; rank < all.size(); ++rank) {
     ByteReader reader(all[rank]);
     const auto code = static_cast<absl::StatusCode>(reader.Get<int>());
@@ -121,11 +124,13 @@ absl::Status AgreeOn(World& world, const absl::Status& mine) {
     const std::string host = reader.GetString();
     TANDEM_RETURN_IF_ERROR(reader.Finish());
     if (code == absl::StatusCode::kOk) continue;
-    const std::string where =
-        world.size() == 1 ? "" : absl::StrCat("rank ", rank, " on ", host, ": ");
-    return WithExitCode(absl::Status(code, absl::StrCat(where, message)), exit_code);
+    if (first.ok()) {
+      first = WithExitCode(absl::Status(code, message), exit_code);
+      where = absl::StrCat("rank ", rank, " on ", host);
+    }
+    alike += first.message() == message ? 1 : 0;
   }
-  return absl::OkStatus();
+  return alike == all.size() ? first : Annotate(first, where);
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Open(World& world,

@@ -1,6 +1,6 @@
 """Runs the real program for tests: alone or under mpirun, on files of its own.
 
-The environment says where things are: TANDEM_BINARY, TANDEM_MPIRUN, TANDEM_SOURCE_DIR (ctest sets them).
+The environment says where things are: TEST_TANDEM, TEST_MPIRUN, TEST_SOURCE_DIR (ctest sets them).
 """
 import json
 import os
@@ -10,9 +10,9 @@ import subprocess
 import tempfile
 import unittest
 
-BINARY = os.environ["TANDEM_BINARY"]
-MPIRUN = os.environ.get("TANDEM_MPIRUN", "mpirun")
-SOURCE = pathlib.Path(os.environ["TANDEM_SOURCE_DIR"])
+BINARY = os.environ["TEST_TANDEM"]
+MPIRUN = os.environ.get("TEST_MPIRUN", "mpirun")
+SOURCE = pathlib.Path(os.environ["TEST_SOURCE_DIR"])
 DATA = SOURCE / "tests" / "golden" / "data"
 DEMO = SOURCE / "models" / "demo"
 

@@ -107,7 +107,7 @@ class ModelErrors(TandemTest):
         self.refuses(model, "decoder.hidden_activation", "mish")
 
     def test_config_without_weights(self):
-        self.refuses(DATA / "configs" / "270m-270m", "model.safetensors")
+        self.refuses(DATA / "configs" / "270m-270m", "has neither model.safetensors nor")
 
 
 class LayoutErrors(TandemTest):
@@ -127,7 +127,9 @@ class LayoutErrors(TandemTest):
         self.refuses(["--decoder-tp", "8", "--encoder-tp", "1", "--colocate"], "8", ranks=1)
 
     def test_more_ranks_than_there_are(self):
-        self.refuses(["--encoder-tp", "2", "--decoder-tp", "2"], "rank", ranks=3)
+        self.refuses(
+            ["--encoder-tp", "2", "--decoder-tp", "2"], "need 4 ranks, but there are 3", ranks=3
+        )
 
     def test_a_layout_file_that_does_not_fit(self):
         layout = self.dir / "layout.yaml"
