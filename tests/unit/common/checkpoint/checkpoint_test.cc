@@ -34,13 +34,12 @@ ModelConfig ConfigOf(const std::string& folder) {
   return *config;
 }
 
-// All tensors of a folder's safetensors files, by the names they have there.
+// All tensors of a folder's model*.safetensors, by the names they have there.
 std::map<std::string, HostTensor> AllTensors(const std::string& folder) {
   std::map<std::string, HostTensor> all;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    // Inputs and expectations lie in the same folders.
-    if (entry.path().extension() != ".safetensors") continue;
-    if (entry.path().filename().string().rfind("model", 0) != 0) continue;
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("model", 0) != 0 || entry.path().extension() != ".safetensors") continue;
     auto tensors = ReadSafetensors(entry.path().string());
     EXPECT_TRUE(tensors.ok()) << tensors.status();
     all.merge(*tensors);
