@@ -101,8 +101,7 @@ absl::Status Dispatcher::Leave(SequenceId id, bool evicted) {
   TANDEM_CHECK(memory != memories_.end());
   if (evicted) memory->second->shareable = false;
   if (--memory->second->users == 0) {
-    const ReleaseMemory release{.decoder_group = flight.decoder_group,
-                                .key = memory->second->key};
+    const ReleaseMemory release{.decoder_group = flight.decoder_group, .key = memory->second->key};
     Send(flight.decoder_group, MessageKind::kReleaseMemory, release.Encode());
     const auto newest = newest_by_hash_.find(HashOf(memory->second->ids));
     if (newest != newest_by_hash_.end() && newest->second == memory->second->key) {
@@ -164,8 +163,7 @@ void Dispatcher::ShareEncodings() {
   std::deque<DispatchRequest> left;
   for (DispatchRequest& request : pending_) {
     Memory* memory = FindShareable(request.encoder_ids);
-    if (memory != nullptr &&
-        HasRoom(decoders_[static_cast<size_t>(memory->decoder_group)])) {
+    if (memory != nullptr && HasRoom(decoders_[static_cast<size_t>(memory->decoder_group)])) {
       ++counts_.prompts_shared;
       Launch(std::move(request), *memory);
     } else {
@@ -176,8 +174,8 @@ void Dispatcher::ShareEncodings() {
 }
 
 // The oldest request, and those of the pool nearest to it in length, up to the token budget and the
-// decoder's room. A request whose prompt is in flight waits for room at the group that has it: it is not encoded
-// again. Indices into pending_, ascending; none where all wait so.
+// decoder's room. A request whose prompt is in flight waits for room at the group that has it: it
+// is not encoded again. Indices into pending_, ascending; none where all wait so.
 std::vector<size_t> Dispatcher::ChooseBatch(const DecoderState& decoder) const {
   const auto length = [this](size_t i) {
     return static_cast<int64_t>(pending_[i].encoder_ids.size());
@@ -251,9 +249,8 @@ void Dispatcher::Launch(DispatchRequest request, Memory& memory) {
   const Admit admit{.decoder_group = memory.decoder_group, .sequence = request.sequence};
   Send(memory.decoder_group, MessageKind::kAdmit, admit.Encode());
   const SequenceId id = request.sequence.id;
-  in_flight_[id] = {.request = std::move(request),
-                    .decoder_group = memory.decoder_group,
-                    .started = false};
+  in_flight_[id] = {
+      .request = std::move(request), .decoder_group = memory.decoder_group, .started = false};
 }
 
 void Dispatcher::Send(int group, MessageKind kind, std::vector<std::byte> payload) {

@@ -1,9 +1,9 @@
-// Decides what is computed where and when: a state machine without threads, clocks or I/O. Requests and
-// the ranks' messages go in; messages to the ranks and finished sequences come out.
+// Decides what is computed where and when: a state machine without threads, clocks or I/O. Requests
+// and the ranks' messages go in; messages to the ranks and finished sequences come out.
 //
-// Encoder work is batched by token budget and similar length. A decoder group gets new sequences while few
-// of its own have not started, so that its memory for encoded prompts stays bounded and no group idles.
-// Requests with equal prompts are encoded once while one of them is in flight.
+// Encoder work is batched by token budget and similar length. A decoder group gets new sequences
+// while few of its own have not started, so that its memory for encoded prompts stays bounded and
+// no group idles. Requests with equal prompts are encoded once while one of them is in flight.
 #ifndef TANDEM_COORDINATOR_DISPATCHER_H_
 #define TANDEM_COORDINATOR_DISPATCHER_H_
 
@@ -46,7 +46,8 @@ class Dispatcher {
  public:
   explicit Dispatcher(DispatcherConfig config);
 
-  // K/V pages a request can need at most; more than SmallestPool() (any group may get it) never fits.
+  // K/V pages a request can need at most; more than SmallestPool() (any group may get it) never
+  // fits.
   static int64_t PagesAtMost(const DispatchRequest& request);
   int64_t SmallestPool() const;
 
@@ -70,8 +71,8 @@ class Dispatcher {
   struct Memory {
     MemoryKey key = 0;
     int decoder_group = 0;
-    int64_t users = 0;       // Sequences in flight.
-    bool shareable = true;   // Not evicted.
+    int64_t users = 0;      // Sequences in flight.
+    bool shareable = true;  // Not evicted.
     std::vector<int32_t> ids;
   };
   struct InFlight {

@@ -52,8 +52,8 @@ class Assembler {
     if (states.data.empty()) {
       states.rows = tokens.rows;
       states.columns = tokens.columns;
-      states.features = part.name == "logits" ? options_.vocab_size
-                                              : static_cast<int64_t>(part.cols);
+      states.features =
+          part.name == "logits" ? options_.vocab_size : static_cast<int64_t>(part.cols);
       states.data.assign(static_cast<size_t>(states.rows * states.columns * states.features), 0);
     }
     const auto features = static_cast<uint64_t>(states.features);

@@ -1,5 +1,5 @@
-// The coordinator's part of `tandem forward`: one batch through the encoder and, teacher-forced, through
-// the decoder, with every state wanted, assembled to padded tensors.
+// The coordinator's part of `tandem forward`: one batch through the encoder and, teacher-forced,
+// through the decoder, with every state wanted, assembled to padded tensors.
 #ifndef TANDEM_COORDINATOR_FORWARD_JOB_H_
 #define TANDEM_COORDINATOR_FORWARD_JOB_H_
 
@@ -39,8 +39,8 @@ struct ForwardJobOptions {
   int64_t vocab_size = 0;
 };
 
-// Runs on its own thread of rank 0 against the first encoder and the first decoder group. Result by tensor
-// name as `forward` writes them. Errors: a rank's message that makes no sense.
+// Runs on its own thread of rank 0 against the first encoder and the first decoder group. Result by
+// tensor name as `forward` writes them. Errors: a rank's message that makes no sense.
 absl::StatusOr<std::map<std::string, PaddedStates>> RunForwardJob(
     const ForwardJobOptions& options, const std::vector<LayoutGroup>& groups,
     CoordinatorPort& port);

@@ -100,8 +100,7 @@ absl::Status GenerateJob::Feed() {
 
 absl::Status GenerateJob::Admit(PreparedRequest prepared) {
   if (!ids_.Insert(prepared.request.id.key)) {
-    return WriteRejected(
-        Reject(prepared.request, DuplicateIdError(prepared.request.id.json)));
+    return WriteRejected(Reject(prepared.request, DuplicateIdError(prepared.request.id.json)));
   }
   const auto number = static_cast<SequenceId>(next_number_++);
   waiting_[number] = {.request = std::move(prepared.request),
@@ -160,9 +159,8 @@ absl::Status GenerateJob::WriteDone(const SequenceDone& done) {
                          .logprob = done.logprobs[i].logprob,
                          .top = {}};
       for (const Candidate& candidate : done.logprobs[i].top) {
-        entry.top.push_back({.token_id = candidate.id,
-                             .token = text_of(candidate.id),
-                             .logprob = candidate.logit});
+        entry.top.push_back(
+            {.token_id = candidate.id, .token = text_of(candidate.id), .logprob = candidate.logit});
       }
       output.logprobs->push_back(std::move(entry));
     }

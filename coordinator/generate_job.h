@@ -1,5 +1,6 @@
-// The coordinator's part of `tandem generate`: requests from the input pipeline to the ranks, finished
-// sequences to the result writer. Runs on one thread of rank 0, and talks to the ranks through its port.
+// The coordinator's part of `tandem generate`: requests from the input pipeline to the ranks,
+// finished sequences to the result writer. Runs on one thread of rank 0, and talks to the ranks
+// through its port.
 #ifndef TANDEM_COORDINATOR_GENERATE_JOB_H_
 #define TANDEM_COORDINATOR_GENERATE_JOB_H_
 
@@ -44,8 +45,8 @@ class GenerateJob {
   GenerateJob(GenerateJobOptions options, DispatcherConfig config, InputPipeline& input,
               ResultWriter& writer, CoordinatorPort& port);
 
-  // Until every line has its result and the output is complete. Errors: the input's, the output's (the
-  // writer's messages), or a bug.
+  // Until every line has its result and the output is complete. Errors: the input's, the output's
+  // (the writer's messages), or a bug.
   absl::Status Run();
 
   const JobCounts& counts() const { return counts_; }

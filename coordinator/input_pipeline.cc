@@ -84,8 +84,8 @@ void InputPipeline::Prepare() {
 void InputPipeline::PrepareChunk(Chunk& chunk) const {
   for (size_t i = 0; i < chunk.lines.size(); ++i) {
     if (chunk.too_long_bytes[i] > 0) {
-      chunk.items.emplace_back(RejectTooLongLine(chunk.numbers[i], chunk.too_long_bytes[i],
-                                                 options_.max_line_bytes));
+      chunk.items.emplace_back(
+          RejectTooLongLine(chunk.numbers[i], chunk.too_long_bytes[i], options_.max_line_bytes));
       continue;
     }
     std::variant<Request, RejectedLine> parsed =
@@ -93,8 +93,7 @@ void InputPipeline::PrepareChunk(Chunk& chunk) const {
     if (std::holds_alternative<RejectedLine>(parsed)) {
       chunk.items.emplace_back(std::get<RejectedLine>(std::move(parsed)));
     } else {
-      chunk.items.push_back(
-          PrepareRequest(std::get<Request>(std::move(parsed)), options_.prepare));
+      chunk.items.push_back(PrepareRequest(std::get<Request>(std::move(parsed)), options_.prepare));
     }
   }
   chunk.lines = {};
@@ -124,9 +123,7 @@ absl::StatusOr<std::optional<InputPipeline::Item>> InputPipeline::Next() {
 
 absl::StatusOr<std::optional<InputPipeline::Item>> InputPipeline::WaitNext() {
   std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [this] {
-    return chunks_.empty() ? read_all_ : chunks_.front()->prepared;
-  });
+  changed_.wait(lock, [this] { return chunks_.empty() ? read_all_ : chunks_.front()->prepared; });
   return NextLocked();
 }
 

@@ -38,8 +38,8 @@ class InputPipeline {
   InputPipeline(const InputPipeline&) = delete;
   InputPipeline& operator=(const InputPipeline&) = delete;
 
-  // The next line's item; none where it is not ready yet or the input has ended. The input's error once
-  // the items before it are out.
+  // The next line's item; none where it is not ready yet or the input has ended. The input's error
+  // once the items before it are out.
   absl::StatusOr<std::optional<Item>> Next();
   // As Next, and waits for it: none only at the end.
   absl::StatusOr<std::optional<Item>> WaitNext();

@@ -1,4 +1,5 @@
-// tandem: one binary, a verb each for what it does. This file knows both the coordinator and the worker.
+// tandem: one binary, a verb each for what it does. This file knows both the coordinator and the
+// worker.
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -76,8 +77,7 @@ ExitCode Main(int argc, char** argv) {
     case CommandLine::Action::kRun:
       break;
   }
-  return IsCollective(line->options.verb()) ? RunCollective(*line, command)
-                                            : RunAlone(*line);
+  return IsCollective(line->options.verb()) ? RunCollective(*line, command) : RunAlone(*line);
 }
 
 }  // namespace

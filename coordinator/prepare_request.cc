@@ -81,8 +81,8 @@ class Preparer {
     sequence.num_logprobs = request_.logprobs.value_or(-1);
     sequence.stop_token_ids = request_.stop_token_ids;
     if (!request_.ignore_eos) {
-      sequence.stop_token_ids.insert(sequence.stop_token_ids.end(),
-                                     options_.eos_token_ids.begin(), options_.eos_token_ids.end());
+      sequence.stop_token_ids.insert(sequence.stop_token_ids.end(), options_.eos_token_ids.begin(),
+                                     options_.eos_token_ids.end());
     }
     std::sort(sequence.stop_token_ids.begin(), sequence.stop_token_ids.end());
     sequence.stop_token_ids.erase(

@@ -18,8 +18,8 @@ struct PrepareOptions {
   AddBos add_bos = AddBos::kAuto;
   bool no_special_in_prompt = false;
   bool truncate = false;
-  int64_t max_model_len = 0;        // Longest prompt.
-  int64_t max_decoder_len = 0;      // Decoder prompt and answer.
+  int64_t max_model_len = 0;    // Longest prompt.
+  int64_t max_decoder_len = 0;  // Decoder prompt and answer.
   int32_t decoder_start_token_id = 2;
   std::vector<int32_t> eos_token_ids;
   int64_t kv_pages = 0;  // That any decoder group has; 0: not checked.

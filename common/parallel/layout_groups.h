@@ -30,7 +30,9 @@ inline std::vector<LayoutGroup> AllGroups(const Layout& layout) {
   for (const StageKind stage : {StageKind::kVision, StageKind::kEncoder, StageKind::kDecoder}) {
     int index = 0;
     for (const StageGroup& group : layout.groups(stage)) {
-      LayoutGroup out{.id = static_cast<int>(groups.size()), .stage = stage, .index = index++,
+      LayoutGroup out{.id = static_cast<int>(groups.size()),
+                      .stage = stage,
+                      .index = index++,
                       .ranks = group.ranks};
       std::sort(out.ranks.begin(), out.ranks.end());
       groups.push_back(std::move(out));

@@ -45,8 +45,8 @@ class ByteWriter {
   std::vector<std::byte> bytes_;
 };
 
-// Reads in the order of writing. The first read past the end, or a length that the rest cannot hold,
-// makes every later read yield zeros; Finish() reports it.
+// Reads in the order of writing. The first read past the end, or a length that the rest cannot
+// hold, makes every later read yield zeros; Finish() reports it.
 class ByteReader {
  public:
   explicit ByteReader(absl::Span<const std::byte> bytes) : bytes_(bytes) {}

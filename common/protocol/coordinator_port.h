@@ -1,6 +1,6 @@
-// The door between the coordinator and the job's messages. The coordinator runs on a thread of its own on
-// rank 0; the thread that talks to the other ranks (the rank's worker, or a bare pump) delivers what
-// is for it and takes what it sends.
+// The door between the coordinator and the job's messages. The coordinator runs on a thread of its
+// own on rank 0; the thread that talks to the other ranks (the rank's worker, or a bare pump)
+// delivers what is for it and takes what it sends.
 #ifndef TANDEM_COMMON_PROTOCOL_COORDINATOR_PORT_H_
 #define TANDEM_COMMON_PROTOCOL_COORDINATOR_PORT_H_
 
@@ -49,7 +49,8 @@ class CoordinatorPort {
     }
     wake_.notify_one();
   }
-  // What the coordinator sent meanwhile; its failure, once it has one: the job must then be aborted.
+  // What the coordinator sent meanwhile; its failure, once it has one: the job must then be
+  // aborted.
   absl::StatusOr<std::vector<Outgoing>> TakeOutgoing() {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!failure_.ok()) return failure_;

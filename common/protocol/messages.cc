@@ -50,9 +50,9 @@ template <class A, class M>
 void Fields(A& field, M& message);
 
 // `M` is const when writing. One overload a message.
-#define TANDEM_FIELDS(Message, ...)                   \
-  template <class A, class M>                         \
-  void FieldsOf##Message(A& field, M& m) {            \
+#define TANDEM_FIELDS(Message, ...)                          \
+  template <class A, class M>                                \
+  void FieldsOf##Message(A& field, M& m) {                   \
     [&](auto&... each) { (field(each), ...); }(__VA_ARGS__); \
   }
 
@@ -95,18 +95,18 @@ void Fields(A& field, M& message) {
 
 }  // namespace
 
-#define TANDEM_MESSAGE(Message)                                                   \
-  std::vector<std::byte> Message::Encode() const {                                \
-    Writer writer;                                                                \
-    FieldsOf##Message(writer, *this);                                             \
-    return writer.bytes.Take();                                                   \
-  }                                                                               \
-  absl::StatusOr<Message> Message::Decode(absl::Span<const std::byte> bytes) {    \
-    Message message;                                                              \
-    Reader reader{ByteReader(bytes)};                                             \
-    FieldsOf##Message(reader, message);                                           \
-    TANDEM_RETURN_IF_ERROR(reader.bytes.Finish());                                \
-    return message;                                                               \
+#define TANDEM_MESSAGE(Message)                                                \
+  std::vector<std::byte> Message::Encode() const {                             \
+    Writer writer;                                                             \
+    FieldsOf##Message(writer, *this);                                          \
+    return writer.bytes.Take();                                                \
+  }                                                                            \
+  absl::StatusOr<Message> Message::Decode(absl::Span<const std::byte> bytes) { \
+    Message message;                                                           \
+    Reader reader{ByteReader(bytes)};                                          \
+    FieldsOf##Message(reader, message);                                        \
+    TANDEM_RETURN_IF_ERROR(reader.bytes.Finish());                             \
+    return message;                                                            \
   }
 
 TANDEM_MESSAGE(Order)

@@ -1,8 +1,9 @@
 // What ranks say to each other, beside the collectives of a group. Described in docs/protocol.md.
 //
-// Coordinator -> leader of a group (its TP rank 0): EncodeBatch, Admit, ReleaseMemory, ForwardEncode,
-// ForwardDecode. Leader -> its island's scheduler: GroupStatus. Scheduler -> members: Order, Shutdown.
-// Encoder rank -> decoder rank: EncoderOutput. Leader -> coordinator: the rest.
+// Coordinator -> leader of a group (its TP rank 0): EncodeBatch, Admit, ReleaseMemory,
+// ForwardEncode, ForwardDecode. Leader -> its island's scheduler: GroupStatus. Scheduler ->
+// members: Order, Shutdown. Encoder rank -> decoder rank: EncoderOutput. Leader -> coordinator: the
+// rest.
 #ifndef TANDEM_COMMON_PROTOCOL_MESSAGES_H_
 #define TANDEM_COMMON_PROTOCOL_MESSAGES_H_
 
@@ -18,20 +19,20 @@
 namespace tandem {
 
 enum class MessageKind : uint16_t {  // Wire format: append, never renumber.
-  kShutdown = 1,         // coordinator -> schedulers -> members
-  kOrder = 2,            // scheduler -> members: enter the group's next piece of work
-  kGroupStatus = 3,      // leader -> scheduler
-  kEncodeBatch = 4,      // coordinator -> encoder leader
-  kEncoderOutput = 5,    // encoder rank -> decoder rank
-  kEncoded = 6,          // encoder leader -> coordinator
-  kAdmit = 7,            // coordinator -> decoder leader
-  kReleaseMemory = 8,    // coordinator -> decoder leader
-  kSequenceStarted = 9,  // decoder leader -> coordinator
-  kSequenceDone = 10,    // decoder leader -> coordinator
-  kSequenceEvicted = 11, // decoder leader -> coordinator
-  kForwardEncode = 12,   // coordinator -> encoder leader
-  kForwardDecode = 13,   // coordinator -> decoder leader
-  kForwardTensor = 14,   // any rank -> coordinator
+  kShutdown = 1,                     // coordinator -> schedulers -> members
+  kOrder = 2,                        // scheduler -> members: enter the group's next piece of work
+  kGroupStatus = 3,                  // leader -> scheduler
+  kEncodeBatch = 4,                  // coordinator -> encoder leader
+  kEncoderOutput = 5,                // encoder rank -> decoder rank
+  kEncoded = 6,                      // encoder leader -> coordinator
+  kAdmit = 7,                        // coordinator -> decoder leader
+  kReleaseMemory = 8,                // coordinator -> decoder leader
+  kSequenceStarted = 9,              // decoder leader -> coordinator
+  kSequenceDone = 10,                // decoder leader -> coordinator
+  kSequenceEvicted = 11,             // decoder leader -> coordinator
+  kForwardEncode = 12,               // coordinator -> encoder leader
+  kForwardDecode = 13,               // coordinator -> decoder leader
+  kForwardTensor = 14,               // any rank -> coordinator
 };
 
 // A group of the layout, by its place in the list of all groups (AllGroups in layout_groups.h).
@@ -106,9 +107,9 @@ struct Encoded {
 struct SequenceSpec {
   SequenceId id = 0;
   MemoryKey memory = 0;
-  std::vector<int32_t> prompt;  // Decoder prompt, the start token first.
-  int32_t max_tokens = 0;       // Generated at most, the stop token included.
-  int32_t min_tokens = 0;       // Stop tokens are forbidden before.
+  std::vector<int32_t> prompt;          // Decoder prompt, the start token first.
+  int32_t max_tokens = 0;               // Generated at most, the stop token included.
+  int32_t min_tokens = 0;               // Stop tokens are forbidden before.
   std::vector<int32_t> stop_token_ids;  // Sorted; the eos ids among them unless ignored.
   int32_t num_logprobs = -1;            // Alternatives a token; -1: no log-probabilities.
 };
@@ -149,9 +150,9 @@ struct SequenceDone {
   SequenceId id = 0;
   SequenceEnd reason = SequenceEnd::kLength;
   int32_t stop_token = -1;
-  int32_t completion_tokens = 0;    // The stop token included.
-  std::vector<int32_t> token_ids;   // Without the stop token.
-  float cumulative_logprob = 0;     // With log-probabilities only.
+  int32_t completion_tokens = 0;   // The stop token included.
+  std::vector<int32_t> token_ids;  // Without the stop token.
+  float cumulative_logprob = 0;    // With log-probabilities only.
   std::vector<TokenLogprobs> logprobs;
   double start_seconds = 0;  // As in Encoded: joined the batch, left it.
   double end_seconds = 0;
@@ -176,8 +177,9 @@ struct ForwardDecode {
   static absl::StatusOr<ForwardDecode> Decode(absl::Span<const std::byte> bytes);
 };
 
-// An EncodeBatch whose states the coordinator wants itself, with every intermediate (`taps`) or not.
-// What an encoder group hands round internally too; then wants_states is 0 for a plain EncodeBatch.
+// An EncodeBatch whose states the coordinator wants itself, with every intermediate (`taps`) or
+// not. What an encoder group hands round internally too; then wants_states is 0 for a plain
+// EncodeBatch.
 struct ForwardEncode {
   uint8_t wants_states = 1;
   uint8_t taps = 0;

@@ -88,9 +88,9 @@ void Bpe::EncodeRemembered(absl::string_view word, std::vector<int32_t>* ids) co
   EncodeWord(word, ids);
   const std::lock_guard<std::mutex> lock(shard.mutex);
   if (shard.words.size() < kWordsPerShard) {
-    shard.words.try_emplace(std::string(word),
-                            std::vector<int32_t>(ids->begin() + static_cast<std::ptrdiff_t>(begin),
-                                                 ids->end()));
+    shard.words.try_emplace(
+        std::string(word),
+        std::vector<int32_t>(ids->begin() + static_cast<std::ptrdiff_t>(begin), ids->end()));
   }
 }
 

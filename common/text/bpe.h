@@ -25,8 +25,8 @@ struct Merge {
 };
 
 struct BpeModel {
-  // Symbols that a character starts as: usually pieces; ids from vocab_size on name characters that are
-  // no pieces themselves but parts of some (they fall back to bytes when they stay alone).
+  // Symbols that a character starts as: usually pieces; ids from vocab_size on name characters that
+  // are no pieces themselves but parts of some (they fall back to bytes when they stay alone).
   absl::flat_hash_map<std::string, int32_t> characters;
   std::vector<Merge> merges;
   int32_t vocab_size = 0;
@@ -50,7 +50,8 @@ class Bpe {
     int32_t rank;
     int32_t merged;
   };
-  // Words met before. Sharded, so that threads seldom wait; bounded, words beyond are encoded each time.
+  // Words met before. Sharded, so that threads seldom wait; bounded, words beyond are encoded each
+  // time.
   struct Shard {
     std::mutex mutex;
     absl::flat_hash_map<std::string, std::vector<int32_t>> words;

@@ -1,6 +1,6 @@
-// tokenizer.model: SentencePiece's ModelProto, read with a bounded reader of the protobuf wire format.
-// Fields: ModelProto { pieces = 1, trainer_spec = 2, normalizer_spec = 3 };
-// SentencePiece { piece = 1, score = 2, type = 3 }; TrainerSpec { model_type = 3, byte_fallback = 35 };
+// tokenizer.model: SentencePiece's ModelProto, read with a bounded reader of the protobuf wire
+// format. Fields: ModelProto { pieces = 1, trainer_spec = 2, normalizer_spec = 3 }; SentencePiece {
+// piece = 1, score = 2, type = 3 }; TrainerSpec { model_type = 3, byte_fallback = 35 };
 // NormalizerSpec { precompiled_charsmap = 2, add_dummy_prefix = 3, remove_extra_whitespaces = 4,
 // escape_whitespaces = 5 }.
 #include <algorithm>
@@ -101,8 +101,8 @@ class SentencePieceReader {
         }));
     if (pieces_.empty()) return Damaged("it has no pieces");
     if (model_type_ != 2) {
-      return Unsupported(absl::StrCat("model type ", model_type_,
-                                      "; only BPE (type 2) is supported"));
+      return Unsupported(
+          absl::StrCat("model type ", model_type_, "; only BPE (type 2) is supported"));
     }
     return Build();
   }
@@ -131,8 +131,8 @@ class SentencePieceReader {
 
   absl::Status ReadPiece(absl::string_view bytes) {
     Piece piece;
-    TANDEM_RETURN_IF_ERROR(EachField(
-        bytes, absl::StrCat("piece ", pieces_.size()), [&](const WireField& field) {
+    TANDEM_RETURN_IF_ERROR(
+        EachField(bytes, absl::StrCat("piece ", pieces_.size()), [&](const WireField& field) {
           if (field.number == 1 && field.type == 2) piece.text = std::string(field.bytes);
           if (field.number == 2 && field.type == 5) {
             const auto bits = static_cast<uint32_t>(field.value);
@@ -212,8 +212,8 @@ class SentencePieceReader {
     return out;
   }
 
-  // SentencePiece joins neighbours whose concatenation is a piece, best score first: every way to cut a
-  // piece in two symbols is a merge, ranked by the piece's score.
+  // SentencePiece joins neighbours whose concatenation is a piece, best score first: every way to
+  // cut a piece in two symbols is a merge, ranked by the piece's score.
   void AddMerges(const absl::flat_hash_map<std::string, int32_t>& normal, BpeModel* bpe) const {
     std::vector<float> scores;
     for (const Piece& piece : pieces_) scores.push_back(piece.score);

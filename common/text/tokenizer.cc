@@ -30,7 +30,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   const uintmax_t size = std::filesystem::file_size(path, error);
   if (error) return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ", error.message()));
   if (size > kMaxFileBytes) {
-    return absl::DataLossError(absl::StrCat(path, " has ", size, " bytes: no tokenizer is so large"));
+    return absl::DataLossError(
+        absl::StrCat(path, " has ", size, " bytes: no tokenizer is so large"));
   }
   std::ifstream in(path, std::ios::binary);
   if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", path));
@@ -89,8 +90,8 @@ class BpeTokenizer : public Tokenizer {
 
   std::vector<int32_t> Encode(absl::string_view text) const override {
     std::vector<int32_t> ids;
-    const std::string valid = ToValidUtf8(text, vocabulary_.sentencepiece
-                                                    ? ReplaceIllFormed::kEachByte
+    const std::string valid =
+        ToValidUtf8(text, vocabulary_.sentencepiece ? ReplaceIllFormed::kEachByte
                                                     : ReplaceIllFormed::kMaximalSubpart);
     ForEachPart(raw_tokens_, valid, &ids, [&](absl::string_view part) {
       ForEachPart(normalized_tokens_, ToMarks(part), &ids,
@@ -179,8 +180,8 @@ class BpeTokenizer : public Tokenizer {
   const uint64_t identity_;
 };
 
-// A run of byte pieces. SentencePiece keeps its valid parts; tokenizer.json's decoder makes U+FFFD of every
-// byte of a run that is not valid as a whole.
+// A run of byte pieces. SentencePiece keeps its valid parts; tokenizer.json's decoder makes U+FFFD
+// of every byte of a run that is not valid as a whole.
 std::string DecodeBytes(const std::string& bytes, bool sentencepiece) {
   const std::string valid = ToValidUtf8(bytes, ReplaceIllFormed::kEachByte);
   if (sentencepiece || valid == bytes) return valid;

@@ -1,5 +1,5 @@
-// tokenizer.json: Hugging Face's format, as far as Gemma's tokenizers use it. What else a file asks for is
-// refused by its name.
+// tokenizer.json: Hugging Face's format, as far as Gemma's tokenizers use it. What else a file asks
+// for is refused by its name.
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -51,13 +51,12 @@ class TokenizerJsonReader {
     return type.is_string() ? type.get<std::string>() : "without a type";
   }
 
-  // The vocabulary and the merges are taken as they pass by: a tree of half a million of them would take
-  // hundreds of megabytes.
+  // The vocabulary and the merges are taken as they pass by: a tree of half a million of them would
+  // take hundreds of megabytes.
   absl::Status Parse() {
     std::vector<std::string> keys;  // The path of open objects' current keys, by depth.
     bool too_deep = false;
-    const json::parser_callback_t filter = [&](int depth, json::parse_event_t event,
-                                               json& parsed) {
+    const json::parser_callback_t filter = [&](int depth, json::parse_event_t event, json& parsed) {
       if (depth > kMaxDepth) too_deep = true;
       if (too_deep) return false;
       if (event == json::parse_event_t::key) {
@@ -81,8 +80,8 @@ class TokenizerJsonReader {
       root_ = json::parse(bytes_.begin(), bytes_.end(), filter);
     } catch (const json::exception& error) {
       const auto* parse_error = dynamic_cast<const json::parse_error*>(&error);
-      return Damaged(absl::StrCat("it is not JSON at byte ",
-                                  parse_error != nullptr ? parse_error->byte : 0));
+      return Damaged(
+          absl::StrCat("it is not JSON at byte ", parse_error != nullptr ? parse_error->byte : 0));
     }
     if (too_deep) return Damaged("it nests too deeply");
     if (!root_.is_object()) return Damaged("it is no JSON object");
@@ -167,8 +166,8 @@ class TokenizerJsonReader {
         return Damaged(absl::StrCat("merge ", i, " (\"", left, "\" with \"", right,
                                     "\") names a token that the vocabulary does not have"));
       }
-      out_.bpe.merges.push_back({left_id->second, right_id->second, merged_id->second,
-                                 static_cast<int32_t>(i)});
+      out_.bpe.merges.push_back(
+          {left_id->second, right_id->second, merged_id->second, static_cast<int32_t>(i)});
     }
     merges_ = {};
     return absl::OkStatus();
@@ -208,8 +207,7 @@ class TokenizerJsonReader {
       steps.push_back(normalizer);
     }
     for (const json& step : steps) {
-      const bool marks = TypeOf(step) == "Replace" &&
-                         Get(Get(step, "pattern"), "String") == " " &&
+      const bool marks = TypeOf(step) == "Replace" && Get(Get(step, "pattern"), "String") == " " &&
                          Get(step, "content") == kWordMark;
       if (!marks) return Unsupported("normalizer " + TypeOf(step));
       out_.spaces_to_marks = true;
@@ -239,12 +237,11 @@ class TokenizerJsonReader {
       const json& token = Get(Get(post, "special_tokens"), name.get<std::string>().c_str());
       const json& ids = Get(token, "ids");
       if (!ids.is_array()) {
-        return Damaged(absl::StrCat("the post_processor does not say what ",
-                                    name.get<std::string>(), " is"));
+        return Damaged(
+            absl::StrCat("the post_processor does not say what ", name.get<std::string>(), " is"));
       }
       for (const json& id : ids) {
-        if (!id.is_number_integer() || id < 0 ||
-            id >= static_cast<int64_t>(out_.pieces.size())) {
+        if (!id.is_number_integer() || id < 0 || id >= static_cast<int64_t>(out_.pieces.size())) {
           return Damaged("the post_processor adds a token that the vocabulary does not have");
         }
         (behind ? out_.suffix : out_.prefix).push_back(id.get<int32_t>());

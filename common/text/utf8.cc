@@ -9,8 +9,8 @@ uint8_t At(absl::string_view text, size_t i) {
   return i < text.size() ? static_cast<uint8_t>(text[i]) : 0;
 }
 
-// The well-formed sequences of the Unicode standard, table 3-7: how many bytes the lead asks for, and what
-// the second byte may be (the others: 80 to BF). 0: no lead.
+// The well-formed sequences of the Unicode standard, table 3-7: how many bytes the lead asks for,
+// and what the second byte may be (the others: 80 to BF). 0: no lead.
 struct Lead {
   size_t length;
   uint8_t second_low;

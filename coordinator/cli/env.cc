@@ -46,14 +46,14 @@ std::string IsaList() {
 
 // One rank's host in lines.
 std::string HostText(int rank) {
-  return absl::StrCat("rank ", rank, " on ", HostName(), "\n  processor: ",
-                      ValueOf("/proc/cpuinfo", "model name"), "\n  instruction sets: ", IsaList(),
-                      "\n  cores allowed: ", ValueOf("/proc/self/status", "Cpus_allowed_list"),
-                      " of ", sysconf(_SC_NPROCESSORS_ONLN), "\n  memory: ",
-                      ValueOf("/proc/meminfo", "MemTotal"), " in all, ",
-                      ValueOf("/proc/meminfo", "MemAvailable"), " available\n  huge pages: ",
-                      FirstLine("/sys/kernel/mm/transparent_hugepage/enabled"), "\n  kernel: ",
-                      FirstLine("/proc/version"), "\n");
+  return absl::StrCat(
+      "rank ", rank, " on ", HostName(), "\n  processor: ", ValueOf("/proc/cpuinfo", "model name"),
+      "\n  instruction sets: ", IsaList(),
+      "\n  cores allowed: ", ValueOf("/proc/self/status", "Cpus_allowed_list"), " of ",
+      sysconf(_SC_NPROCESSORS_ONLN), "\n  memory: ", ValueOf("/proc/meminfo", "MemTotal"),
+      " in all, ", ValueOf("/proc/meminfo", "MemAvailable"),
+      " available\n  huge pages: ", FirstLine("/sys/kernel/mm/transparent_hugepage/enabled"),
+      "\n  kernel: ", FirstLine("/proc/version"), "\n");
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
@@ -50,8 +49,8 @@ absl::StatusOr<std::vector<int64_t>> Integers(const HostTensor& tensor, const st
       for (const uint8_t value : tensor.As<uint8_t>()) out.push_back(value);
       return out;
     default:
-      return absl::InvalidArgumentError(absl::StrCat("tensor \"", name, "\" has dtype ",
-                                                     NameOf(tensor.dtype), "; I32 or I64 is wanted"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "tensor \"", name, "\" has dtype ", NameOf(tensor.dtype), "; I32 or I64 is wanted"));
   }
 }
 
@@ -64,9 +63,9 @@ absl::StatusOr<PaddedTokens> ReadTokens(const Tensors& tensors, const std::strin
   TANDEM_ASSIGN_OR_RETURN(const HostTensor* ids, FindTensor(tensors, ids_name, hf_ids));
   TANDEM_ASSIGN_OR_RETURN(const HostTensor* mask, FindTensor(tensors, mask_name, hf_mask));
   if (ids->shape != mask->shape) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", ids_name, "\" has shape [", absl::StrJoin(ids->shape, ", "), "], \"", mask_name,
-        "\" [", absl::StrJoin(mask->shape, ", "), "]; they must be equal"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", ids_name, "\" has shape [", absl::StrJoin(ids->shape, ", "), "], \"",
+                     mask_name, "\" [", absl::StrJoin(mask->shape, ", "), "]; they must be equal"));
   }
   TANDEM_ASSIGN_OR_RETURN(const std::vector<int64_t> id_values, Integers(*ids, ids_name));
   TANDEM_ASSIGN_OR_RETURN(const std::vector<int64_t> mask_values, Integers(*mask, mask_name));
@@ -93,9 +92,9 @@ absl::Status ReadInput(const std::string& path, const ModelConfig& model, Forwar
   }
   TANDEM_ASSIGN_OR_RETURN(out->encoder, ReadTokens(tensors, "encoder", "input_ids",
                                                    "attention_mask", model.encoder.vocab_size));
-  TANDEM_ASSIGN_OR_RETURN(out->decoder,
-                          ReadTokens(tensors, "decoder", "decoder_input_ids",
-                                     "decoder_attention_mask", model.decoder.vocab_size));
+  TANDEM_ASSIGN_OR_RETURN(
+      out->decoder, ReadTokens(tensors, "decoder", "decoder_input_ids", "decoder_attention_mask",
+                               model.decoder.vocab_size));
   if (out->encoder.rows != out->decoder.rows) {
     return absl::InvalidArgumentError(absl::StrCat("the encoder has ", out->encoder.rows,
                                                    " rows, the decoder ", out->decoder.rows));

@@ -154,8 +154,8 @@ absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
     state.finished = counts.answered + state.failed;
     state.tokens = counts.completion_tokens;
     state.total_is_estimate = share < 1.0;
-    state.total = share > 0.0 ? static_cast<int64_t>(static_cast<double>(counts.requests) / share)
-                              : 0;
+    state.total =
+        share > 0.0 ? static_cast<int64_t>(static_cast<double>(counts.requests) / share) : 0;
     progress.Update(state);
   };
   GenerateJob job(std::move(job_options), std::move(dispatch), input, *writer_, port);
@@ -184,8 +184,7 @@ absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) con
   if (tokenizer_ != nullptr) {
     record.tokenizer = absl::StrFormat("%016x", tokenizer_->identity_hash());
   }
-  record.compute_type =
-      session.compute_type() == ComputeType::kBFloat16 ? "bfloat16" : "float32";
+  record.compute_type = session.compute_type() == ComputeType::kBFloat16 ? "bfloat16" : "float32";
   record.numerics_class = absl::StrFormat("%016x", session.numerics_class());
   record.isa = std::string(session.isa());
   record.layout_yaml = LayoutToYaml(session.layout());
@@ -253,10 +252,9 @@ ExitCode RunGenerate(World& world, Options options, const std::vector<std::strin
     if (!status.ok()) return Conclude(world, {.status = status, .agreed = true});
     return frontend.counts().failed() > 0 ? ExitCode::kFailedRequests : ExitCode::kOk;
   }
-  const JobOutcome outcome =
-      RunJob(world, settings, ready, [&](Session& session, CoordinatorPort& port) {
-        return frontend.Coordinate(session, port);
-      });
+  const JobOutcome outcome = RunJob(
+      world, settings, ready,
+      [&](Session& session, CoordinatorPort& port) { return frontend.Coordinate(session, port); });
   if (!outcome.status.ok()) return Conclude(world, outcome);
   return frontend.counts().failed() > 0 ? ExitCode::kFailedRequests : ExitCode::kOk;
 }

@@ -20,7 +20,8 @@ absl::Status Init(const Options& options) {
   const auto seed = static_cast<uint64_t>(options.Integer("seed").value_or(0));
   TANDEM_RETURN_IF_ERROR(WithExitCode(
       WriteRandomCheckpoint(*config, source->config_json, seed, output), ExitCode::kFile));
-  LogInfo(absl::StrCat("wrote random weights (seed ", seed, ") of ", source->label, " to ", output));
+  LogInfo(
+      absl::StrCat("wrote random weights (seed ", seed, ") of ", source->label, " to ", output));
   return absl::OkStatus();
 }
 

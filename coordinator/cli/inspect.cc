@@ -1,4 +1,6 @@
 // tandem inspect
+#include "common/checkpoint/inspect.h"
+
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -7,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
-#include "common/checkpoint/inspect.h"
 #include "common/config/presets.h"
 #include "common/text/tokenizer.h"
 #include "coordinator/cli/verbs.h"

@@ -156,10 +156,9 @@ absl::Status Session::OpenModel(const SessionSettings& settings) {
   max_model_len_ =
       settings.max_model_len > 0 ? settings.max_model_len : model_.encoder.max_position_embeddings;
   if (max_model_len_ > model_.encoder.max_position_embeddings) {
-    warnings_.push_back(absl::StrCat("--max-model-len ", max_model_len_,
-                                     " is beyond the model's max_position_embeddings, ",
-                                     model_.encoder.max_position_embeddings,
-                                     ": answers may be poor there"));
+    warnings_.push_back(absl::StrCat(
+        "--max-model-len ", max_model_len_, " is beyond the model's max_position_embeddings, ",
+        model_.encoder.max_position_embeddings, ": answers may be poor there"));
   }
   engine_config_.max_model_len = max_model_len_;
 
@@ -228,20 +227,20 @@ absl::Status Session::CompareFacts() {
             "both hosts")),
         ExitCode::kModel);
   }
-  engine_config_.ranks_on_host = static_cast<int>(
-      std::count_if(facts_.begin(), facts_.end(),
-                    [&mine](const RankFacts& facts) { return facts.host == mine.host; }));
+  engine_config_.ranks_on_host =
+      static_cast<int>(std::count_if(facts_.begin(), facts_.end(), [&mine](const RankFacts& facts) {
+        return facts.host == mine.host;
+      }));
   return absl::OkStatus();
 }
 
-// Ranks must compute the same bits: each takes its best instruction set among those whose probe every
-// rank can match.
+// Ranks must compute the same bits: each takes its best instruction set among those whose probe
+// every rank can match.
 absl::Status Session::ChooseClass(const std::string& isa) {
   const RankFacts& mine = facts_[static_cast<size_t>(world_.rank())];
   if (isa != "auto") {
     absl::StatusOr<Isa> chosen = ChooseIsa(isa);
-    TANDEM_RETURN_IF_ERROR(
-        AgreeOn(world_, WithExitCode(chosen.status(), ExitCode::kUsage)));
+    TANDEM_RETURN_IF_ERROR(AgreeOn(world_, WithExitCode(chosen.status(), ExitCode::kUsage)));
     engine_config_.isa = *chosen;
   }
   const auto runs = [&](const RankFacts& facts, uint64_t probe) {
@@ -270,9 +269,9 @@ absl::Status Session::ChooseClass(const std::string& isa) {
   std::sort(hosts.begin(), hosts.end());
   hosts.erase(std::unique(hosts.begin(), hosts.end()), hosts.end());
   return WithExitCode(
-      absl::FailedPreconditionError(absl::StrCat(
-          "these hosts have no instruction set in common that computes equal bits: ",
-          absl::StrJoin(hosts, "; "), "; run the job on hosts of one kind")),
+      absl::FailedPreconditionError(
+          absl::StrCat("these hosts have no instruction set in common that computes equal bits: ",
+                       absl::StrJoin(hosts, "; "), "; run the job on hosts of one kind")),
       ExitCode::kUsage);
 }
 
@@ -299,9 +298,9 @@ absl::Status Session::ExchangePages() {
   for (const LayoutGroup& group : groups_) {
     const int tp_rank = group.TpRankOf(world_.rank());
     if (tp_rank < 0) continue;
-    holds.push_back(absl::StrCat(NameOf(group.stage), " ", group.index, " shard ", tp_rank + 1,
-                                 "/", group.tp_size(), " (",
-                                 MegaBytes(engine_->WeightBytes(group.id)), ")"));
+    holds.push_back(absl::StrCat(NameOf(group.stage), " ", group.index, " shard ", tp_rank + 1, "/",
+                                 group.tp_size(), " (", MegaBytes(engine_->WeightBytes(group.id)),
+                                 ")"));
   }
   const RankFacts& mine = facts_[static_cast<size_t>(world_.rank())];
   if (holds.empty()) {
@@ -328,11 +327,10 @@ absl::Status Session::ExchangePages() {
   }
   for (const LayoutGroup& group : groups_) {
     if (group.stage != StageKind::kDecoder || pages_[static_cast<size_t>(group.id)] >= 2) continue;
-    return WithExitCode(
-        absl::InvalidArgumentError(absl::StrCat(
-            "the K/V memory of decoder group ", group.index,
-            " is too small for one sequence: raise --kv-cache-mb")),
-        ExitCode::kUsage);
+    return WithExitCode(absl::InvalidArgumentError(
+                            absl::StrCat("the K/V memory of decoder group ", group.index,
+                                         " is too small for one sequence: raise --kv-cache-mb")),
+                        ExitCode::kUsage);
   }
   return absl::OkStatus();
 }
@@ -353,8 +351,8 @@ int64_t Session::SmallestPool() const {
         const KvLayout layout = {.type = engine_config_.type,
                                  .num_kv_heads = heads.num_kv_heads,
                                  .head_dim = model_.decoder.head_dim};
-        const int64_t affordable = engine_config_.kv_cache_bytes /
-                                   KvPool::PageBytes(layout, model_.decoder.num_layers);
+        const int64_t affordable =
+            engine_config_.kv_cache_bytes / KvPool::PageBytes(layout, model_.decoder.num_layers);
         pages = tp_rank == 0 ? affordable : std::min(pages, affordable);
       }
     }

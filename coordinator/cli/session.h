@@ -1,5 +1,5 @@
-// What every rank does before a job computes: find the layout and the model, agree with the other ranks,
-// load its shard. Used by the verbs that compute.
+// What every rank does before a job computes: find the layout and the model, agree with the other
+// ranks, load its shard. Used by the verbs that compute.
 #ifndef TANDEM_COORDINATOR_CLI_SESSION_H_
 #define TANDEM_COORDINATOR_CLI_SESSION_H_
 
@@ -50,8 +50,8 @@ struct RankFacts {
 
 class Session {
  public:
-  // Collective. Every rank returns the same outcome: OK, or the first failing rank's error, with its rank
-  // and host in front (exit codes as DESIGN's table has them).
+  // Collective. Every rank returns the same outcome: OK, or the first failing rank's error, with
+  // its rank and host in front (exit codes as DESIGN's table has them).
   static absl::StatusOr<std::unique_ptr<Session>> Open(World& world,
                                                        const SessionSettings& settings,
                                                        const absl::Status& rank_status);
@@ -73,8 +73,8 @@ class Session {
   uint64_t numerics_class() const { return numerics_class_; }
   const std::vector<RankFacts>& facts() const { return facts_; }
   const std::vector<std::string>& warnings() const { return warnings_; }
-  // K/V pages that every decoder group has; before LoadWeights what --kv-cache-mb makes, 0 where it is
-  // automatic.
+  // K/V pages that every decoder group has; before LoadWeights what --kv-cache-mb makes, 0 where it
+  // is automatic.
   int64_t SmallestPool() const;
   // As rank_lines, for a job that loads nothing.
   std::vector<std::string> PlannedLines() const;
@@ -107,7 +107,8 @@ class Session {
   std::vector<std::string> rank_lines_;
 };
 
-// Collective: OK where every rank's status is OK, else the lowest failing rank's, with rank and host in front.
+// Collective: OK where every rank's status is OK, else the lowest failing rank's, with rank and
+// host in front.
 absl::Status AgreeOn(World& world, const absl::Status& mine);
 
 }  // namespace tandem

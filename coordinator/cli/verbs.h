@@ -1,5 +1,5 @@
-// One function a verb: does what the options say and returns the process's exit code. Errors are logged
-// once, by the rank that has them (rank 0 where all have the same).
+// One function a verb: does what the options say and returns the process's exit code. Errors are
+// logged once, by the rank that has them (rank 0 where all have the same).
 #ifndef TANDEM_COORDINATOR_CLI_VERBS_H_
 #define TANDEM_COORDINATOR_CLI_VERBS_H_
 
@@ -26,8 +26,8 @@ ExitCode RunInit(const Options& options);
 
 // Helpers of the above.
 SessionSettings MakeSessionSettings(const Options& options);
-// Ends this rank's part: logs an error (all ranks know an agreed one: rank 0 logs it), and aborts the job
-// where this rank alone has it.
+// Ends this rank's part: logs an error (all ranks know an agreed one: rank 0 logs it), and aborts
+// the job where this rank alone has it.
 ExitCode Conclude(World& world, const JobOutcome& outcome);
 // What is printed when a job starts, on rank 0.
 void LogSession(const Session& session);

@@ -65,10 +65,10 @@ Tolerance GoldenCase::Bf16(const std::string& tensor) const {
 }
 
 std::vector<std::string> GoldenCaseNames() {
-  return {"asymmetric",   "attn_bias",    "bf16_text",        "edges",
-          "eoi_eos_prefix", "head_dim_large", "head_dim_small", "legacy_names",
-          "rope_variants", "sharded",     "softcaps",         "text_full",
-          "text_sliding", "text_sliding_odd", "untied"};
+  return {"asymmetric",     "attn_bias",        "bf16_text",      "edges",
+          "eoi_eos_prefix", "head_dim_large",   "head_dim_small", "legacy_names",
+          "rope_variants",  "sharded",          "softcaps",       "text_full",
+          "text_sliding",   "text_sliding_odd", "untied"};
 }
 
 }  // namespace tandem

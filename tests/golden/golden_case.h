@@ -1,4 +1,5 @@
-// A case of tests/golden/data/hf: a small checkpoint, its inputs and what the reference makes of them.
+// A case of tests/golden/data/hf: a small checkpoint, its inputs and what the reference makes of
+// them.
 #ifndef TANDEM_TESTS_GOLDEN_GOLDEN_CASE_H_
 #define TANDEM_TESTS_GOLDEN_GOLDEN_CASE_H_
 

@@ -1,6 +1,6 @@
-// The whole system in one process (ranks as threads) against the reference: every recorded intermediate
-// of `forward`, and greedy tokens of `generate` with their log-probabilities, at every TP degree that the
-// heads allow.
+// The whole system in one process (ranks as threads) against the reference: every recorded
+// intermediate of `forward`, and greedy tokens of `generate` with their log-probabilities, at every
+// TP degree that the heads allow.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -81,7 +81,7 @@ void ExpectNear(const PaddedStates& got, absl::Span<const float> want, const Pad
     }
   }
   EXPECT_EQ(worst_at, -1) << what << ": element " << worst_at << " is off by " << worst
-                        << " times the tolerance";
+                          << " times the tolerance";
 }
 
 class HfGoldenTest : public ::testing::TestWithParam<Setup> {};
@@ -120,8 +120,8 @@ TEST_P(HfGoldenTest, EveryIntermediate) {
   EXPECT_GE(compared, 7);
 }
 
-// Greedy tokens equal the reference's: all of them in fp32; in bf16 up to the first step at which the
-// reference itself has a margin smaller than twice the error that bf16 is allowed.
+// Greedy tokens equal the reference's: all of them in fp32; in bf16 up to the first step at which
+// the reference itself has a margin smaller than twice the error that bf16 is allowed.
 TEST_P(HfGoldenTest, GreedyTokens) {
   const GoldenCase golden = GoldenCase::Load(GetParam().name);
   const PaddedTokens encoder = golden.EncoderTokens();

@@ -1,9 +1,11 @@
-// Pipelining and batching are real: what works beside what, what is computed once, what is put back. Ranks
-// are threads of this process; times are those the leaders put into their messages (order, not duration).
+// Pipelining and batching are real: what works beside what, what is computed once, what is put
+// back. Ranks are threads of this process; times are those the leaders put into their messages
+// (order, not duration).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "common/parallel/thread_world.h"
 #include "coordinator/cli/run_job.h"
@@ -31,7 +33,8 @@ SessionSettings Settings(int encoder_tp, int decoder_tp, bool colocate, int max_
 DispatchRequest Request(SequenceId id, int length, int max_tokens) {
   DispatchRequest request;
   for (int i = 0; i < length; ++i) {
-    request.encoder_ids.push_back(5 + static_cast<int32_t>((id * 31 + static_cast<uint64_t>(i) * 7) % 300));
+    request.encoder_ids.push_back(
+        5 + static_cast<int32_t>((id * 31 + static_cast<uint64_t>(i) * 7) % 300));
   }
   request.sequence.id = id;
   request.sequence.prompt = {2};
@@ -50,8 +53,8 @@ TEST(PipelineTest, TheEncoderWorksOnTheNextWhileTheDecoderWorksOnEarlier) {
   int overlaps = 0;
   for (const Encoded& batch : trace.batches) {
     for (const auto& [id, done] : *answers) {
-      overlaps += done.start_seconds < batch.start_seconds &&
-                  batch.start_seconds < done.end_seconds;
+      overlaps +=
+          done.start_seconds < batch.start_seconds && batch.start_seconds < done.end_seconds;
     }
   }
   EXPECT_GT(overlaps, 0);
@@ -85,7 +88,8 @@ TEST(PipelineTest, EqualPromptsAreEncodedOnce) {
   }
 }
 
-// K/V memory for a few sequences only: sequences are put back and computed again, to the same tokens.
+// K/V memory for a few sequences only: sequences are put back and computed again, to the same
+// tokens.
 TEST(PipelineTest, SequencesPutBackGiveTheSameTokens) {
   std::vector<DispatchRequest> requests;
   for (SequenceId id = 0; id < 16; ++id) {
@@ -96,8 +100,9 @@ TEST(PipelineTest, SequencesPutBackGiveTheSameTokens) {
     SessionSettings settings = Settings(ranks, ranks, true, 8);
     const auto want = GenerateInThreads(ranks, settings, 4096, requests);
     ASSERT_TRUE(want.ok()) << want.status();
-    // A page of this model: 3 layers x 1 KV head x 32 tokens x 16 channels x K and V x 4 bytes = 12 KiB; KV
-    // heads are replicated, so it is the same on two ranks. One MiB has 85 pages; a sequence takes up to 8.
+    // A page of this model: 3 layers x 1 KV head x 32 tokens x 16 channels x K and V x 4 bytes = 12
+    // KiB; KV heads are replicated, so it is the same on two ranks. One MiB has 85 pages; a
+    // sequence takes up to 8.
     settings.kv_cache_mb = 1;
     settings.max_num_seqs = 16;
     GenerateTrace trace;
@@ -111,14 +116,15 @@ TEST(PipelineTest, SequencesPutBackGiveTheSameTokens) {
   }
 }
 
-// Groups that share ranks in every way: one scheduler gives each island its work in one order, so nothing
-// waits in a circle.
+// Groups that share ranks in every way: one scheduler gives each island its work in one order, so
+// nothing waits in a circle.
 TEST(PipelineTest, OverlappingGroupsDoNotWaitForEachOther) {
   const std::string folder = ::testing::TempDir();
   const std::string path = folder + "/overlap.yaml";
   FILE* file = fopen(path.c_str(), "w");
   ASSERT_NE(file, nullptr);
-  fputs("encoder: [{ranks: [2, 3]}, {ranks: [1]}]\ndecoder: [{ranks: [0, 1]}, {ranks: [2]}]\n", file);
+  fputs("encoder: [{ranks: [2, 3]}, {ranks: [1]}]\ndecoder: [{ranks: [0, 1]}, {ranks: [2]}]\n",
+        file);
   fclose(file);
   SessionSettings settings = Settings(1, 1, false, 4);
   settings.layout_flags = LayoutFlags();
@@ -148,22 +154,26 @@ TEST(PipelineTest, ARankReadsItsShareOfTheSplitWeights) {
     EXPECT_TRUE(status.ok()) << status;
     return bytes;
   };
-  // text_sliding: hidden 64, 4 heads of 16, one KV head, MLP 128, 3 + 3 layers, 512 tokens, fp32. Split are q, o,
-  // gate, up, down and the table; every rank reads k, v, norms and the EOI vector.
+  // text_sliding: hidden 64, 4 heads of 16, one KV head, MLP 128, 3 + 3 layers, 512 tokens, fp32.
+  // Split are q, o, gate, up, down and the table; every rank reads k, v, norms and the EOI vector.
   const int64_t whole = bytes_read(1)[0];
   const absl::StatusOr<ModelConfig> config = LoadModelConfig(kModel);
   ASSERT_TRUE(config.ok());
   const TextStackConfig& stack = config->encoder;
   const int64_t layers = config->encoder.num_layers + config->decoder.num_layers;
-  const int64_t split =
-      4 * (layers * (2 * stack.hidden_dim * stack.num_heads * stack.head_dim +
-                     3 * stack.hidden_dim * stack.intermediate_dim) +
-           stack.vocab_size * stack.hidden_dim);
+  const int64_t split = 4 * (layers * (2 * stack.hidden_dim * stack.num_heads * stack.head_dim +
+                                       3 * stack.hidden_dim * stack.intermediate_dim) +
+                             stack.vocab_size * stack.hidden_dim);
   ASSERT_LT(split, whole);
+  // Leaves of whole units of 16 features make the shares differ by a few units of the MLP.
+  const int64_t unit = 4 * layers * 3 * stack.hidden_dim * 16;
   for (const int ranks : {2, 4}) {
+    int64_t sum = 0;
     for (const int64_t bytes : bytes_read(ranks)) {
-      EXPECT_EQ(bytes, whole - split + split / ranks) << ranks << " ranks";
+      sum += bytes;
+      EXPECT_LE(std::abs(bytes - (whole - split + split / ranks)), unit) << ranks << " ranks";
     }
+    EXPECT_EQ(sum, ranks * (whole - split) + split) << ranks << " ranks";
   }
 }
 

@@ -48,9 +48,8 @@ absl::StatusOr<std::map<SequenceId, SequenceDone>> GenerateInThreads(
     SetComputeFloatMode();
     return RunJob(world, settings, absl::OkStatus(),
                   [&](Session& session, CoordinatorPort& port) -> absl::Status {
-                    absl::StatusOr<std::map<SequenceId, SequenceDone>> got =
-                        GenerateAll(session, settings.max_num_seqs, max_batch_tokens, requests,
-                                    port, trace);
+                    absl::StatusOr<std::map<SequenceId, SequenceDone>> got = GenerateAll(
+                        session, settings.max_num_seqs, max_batch_tokens, requests, port, trace);
                     if (got.ok()) answers = *std::move(got);
                     return got.status();
                   })

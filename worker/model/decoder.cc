@@ -47,15 +47,14 @@ absl::Status Decoder::StoreMemory(ConstMatrix memory, absl::Span<const KvSlot> s
   return absl::OkStatus();
 }
 
-absl::StatusOr<Matrix> Decoder::Forward(StepBatch& batch, int64_t first_row,
-                                        const TapSink& taps) {
+absl::StatusOr<Matrix> Decoder::Forward(StepBatch& batch, int64_t first_row, const TapSink& taps) {
   const auto rows = static_cast<int64_t>(batch.token_ids.size());
   for (AttentionSequence& sequence : batch.sequences) {
     sequence.positions = batch.positions.data() + sequence.first_row;
   }
   const Matrix x = residual_.Shape(rows, config_.decoder.hidden_dim);
-  TANDEM_RETURN_IF_ERROR(EmbedTokens(table_, batch.token_ids, embedding_scale_,
-                                     config_.eoi_token_id, runtime_, x));
+  TANDEM_RETURN_IF_ERROR(
+      EmbedTokens(table_, batch.token_ids, embedding_scale_, config_.eoi_token_id, runtime_, x));
   if (taps) taps("decoder.embeds", first_row, x);
   for (size_t i = 0; i < layers_.size(); ++i) {
     RopeCache& rope_cache =

@@ -20,14 +20,15 @@ namespace tandem {
 // The rows of one step: for each sequence a run of new tokens, prefill and decode alike.
 struct StepBatch {
   std::vector<int32_t> token_ids;
-  std::vector<int32_t> positions;  // Of each row in its sequence.
-  std::vector<KvSlot> slots;       // Where each row's K and V go.
+  std::vector<int32_t> positions;            // Of each row in its sequence.
+  std::vector<KvSlot> slots;                 // Where each row's K and V go.
   std::vector<AttentionSequence> sequences;  // positions are filled in by the decoder.
 };
 
 class Decoder {
  public:
-  // Borrows config, weights, tables and pool. `table` embeds, `head` makes logits (the same where tied).
+  // Borrows config, weights, tables and pool. `table` embeds, `head` makes logits (the same where
+  // tied).
   Decoder(const ModelConfig& config, const StackWeights& weights, const TokenTable& table,
           const TokenTable& head, KvPool& pool, Runtime runtime);
   Decoder(const Decoder&) = delete;  // Its layers borrow its runtime.
@@ -36,7 +37,8 @@ class Decoder {
   // K and V of encoder memory [rows, hidden] for all layers, into the rows' slots.
   absl::Status StoreMemory(ConstMatrix memory, absl::Span<const KvSlot> slots);
 
-  // Final normed states [rows, hidden] of a step, which also fills its rows' K and V. Valid until the next call.
+  // Final normed states [rows, hidden] of a step, which also fills its rows' K and V. Valid until
+  // the next call.
   absl::StatusOr<Matrix> Forward(StepBatch& batch, int64_t first_row, const TapSink& taps);
 
   // What these rows need of their logits over this rank's shard of the vocabulary.

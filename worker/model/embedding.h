@@ -12,8 +12,8 @@ namespace tandem {
 // sqrt(hidden) rounded to the compute type: part of the numerics (25.25 for 640 in bf16).
 float EmbeddingScale(int64_t hidden_dim, ComputeType type);
 
-// out[i] = table row * scale; the row of `eoi_token_id` is the EOI vector, unscaled. Each row comes from
-// the rank that owns it, copied (never added). out [ids.size(), hidden], contiguous.
+// out[i] = table row * scale; the row of `eoi_token_id` is the EOI vector, unscaled. Each row comes
+// from the rank that owns it, copied (never added). out [ids.size(), hidden], contiguous.
 absl::Status EmbedTokens(const TokenTable& table, absl::Span<const int32_t> ids, float scale,
                          int32_t eoi_token_id, const Runtime& runtime, Matrix out);
 

@@ -100,23 +100,21 @@ absl::Status Encoder::RunLayer(size_t layer, Matrix x) {
   // Two-sided attention sees keys of later chunks: first all keys and values, then the rest.
   for (int64_t begin = 0; begin < x.rows; begin += kChunkRows) {
     const int64_t count = std::min(kChunkRows, x.rows - begin);
-    layers_[layer].StoreSelfKv(x.Rows(begin, count), rope_of(begin, count),
-                               absl::MakeConstSpan(slots_).subspan(static_cast<size_t>(begin),
-                                                                   static_cast<size_t>(count)),
-                               kv_, ws_);
+    layers_[layer].StoreSelfKv(
+        x.Rows(begin, count), rope_of(begin, count),
+        absl::MakeConstSpan(slots_).subspan(static_cast<size_t>(begin), static_cast<size_t>(count)),
+        kv_, ws_);
   }
   for (int64_t begin = 0; begin < x.rows; begin += kChunkRows) {
     const int64_t count = std::min(kChunkRows, x.rows - begin);
-    TANDEM_RETURN_IF_ERROR(layers_[layer].Forward(rope_of(begin, count), kv_, kv_,
-                                                  SequencesOf(begin, count), x.Rows(begin, count),
-                                                  ws_));
+    TANDEM_RETURN_IF_ERROR(layers_[layer].Forward(
+        rope_of(begin, count), kv_, kv_, SequencesOf(begin, count), x.Rows(begin, count), ws_));
     TANDEM_RETURN_IF_ERROR(runtime_.progress());
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<Matrix> Encoder::Forward(absl::Span<const PromptRows> prompts,
-                                        const TapSink& taps) {
+absl::StatusOr<Matrix> Encoder::Forward(absl::Span<const PromptRows> prompts, const TapSink& taps) {
   Prepare(prompts);
   const auto rows = static_cast<int64_t>(token_ids_.size());
   const Matrix x = residual_.Shape(rows, config_.encoder.hidden_dim);

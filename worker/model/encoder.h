@@ -17,8 +17,8 @@
 
 namespace tandem {
 
-// The tokens of one prompt. Where `positions` is empty they are 0, 1, 2...; else ascending columns with
-// holes, whose keys nobody sees.
+// The tokens of one prompt. Where `positions` is empty they are 0, 1, 2...; else ascending columns
+// with holes, whose keys nobody sees.
 struct PromptRows {
   absl::Span<const int32_t> token_ids;
   absl::Span<const int32_t> positions;
@@ -34,9 +34,9 @@ class Encoder {
 
   ComputeType type() const { return runtime_.ops->type(); }
 
-  // Final hidden states [all tokens, hidden], rounded to the compute type: the same bits on every rank
-  // of the group; valid until the next call. Memory: the residual stream and one layer's K/V for the
-  // whole batch, everything else for kChunkRows rows. Errors: the communicator's.
+  // Final hidden states [all tokens, hidden], rounded to the compute type: the same bits on every
+  // rank of the group; valid until the next call. Memory: the residual stream and one layer's K/V
+  // for the whole batch, everything else for kChunkRows rows. Errors: the communicator's.
   absl::StatusOr<Matrix> Forward(absl::Span<const PromptRows> prompts, const TapSink& taps);
 
  private:
@@ -44,9 +44,9 @@ class Encoder {
   struct Prompt {
     int64_t first_row = 0;
     int64_t num_rows = 0;
-    int64_t length = 0;            // Last position + 1.
+    int64_t length = 0;  // Last position + 1.
     std::vector<int32_t> pages;
-    std::vector<uint8_t> valid;    // Empty: no holes.
+    std::vector<uint8_t> valid;  // Empty: no holes.
   };
 
   void Prepare(absl::Span<const PromptRows> prompts);

@@ -1,5 +1,5 @@
-// The K/V memory of a decoder rank: pages of kPageTokens tokens, each with all of the stack's layers.
-// Sequences own pages of their past; encoded prompts own pages of encoder memory.
+// The K/V memory of a decoder rank: pages of kPageTokens tokens, each with all of the stack's
+// layers. Sequences own pages of their past; encoded prompts own pages of encoder memory.
 #ifndef TANDEM_WORKER_MODEL_KV_POOL_H_
 #define TANDEM_WORKER_MODEL_KV_POOL_H_
 
@@ -26,8 +26,9 @@ class KvPool {
   int64_t num_pages() const { return num_pages_; }
   int64_t num_free() const { return static_cast<int64_t>(free_.size()); }
 
-  // Appends `count` zeroed pages to `pages`; false, changing nothing, where fewer are free. Which pages
-  // come is a function of the calls before, so ranks that make the same calls get the same pages.
+  // Appends `count` zeroed pages to `pages`; false, changing nothing, where fewer are free. Which
+  // pages come is a function of the calls before, so ranks that make the same calls get the same
+  // pages.
   bool Allocate(int64_t count, std::vector<int32_t>& pages);
   void Free(const std::vector<int32_t>& pages);
 
@@ -38,7 +39,8 @@ class KvPool {
   int64_t num_pages_;
   int64_t page_stride_bytes_;
   AlignedBuffer<std::byte> memory_;
-  std::vector<int32_t> free_;  // A stack: the page given back last is handed out first (it is warm).
+  std::vector<int32_t>
+      free_;  // A stack: the page given back last is handed out first (it is warm).
 };
 
 // The slots of these positions in a list of pages.

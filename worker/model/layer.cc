@@ -45,8 +45,8 @@ Matrix Layer::Project(ConstMatrix states, Segment first, Segment last, LayerWork
   runtime_.ops->Linear(states, qkv, begin, out);
   if (!weights_.qkv_bias.empty()) {
     runtime_.ops->AddBias(
-        absl::MakeConstSpan(weights_.qkv_bias).subspan(static_cast<size_t>(begin),
-                                                       static_cast<size_t>(end - begin)),
+        absl::MakeConstSpan(weights_.qkv_bias)
+            .subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
         out);
   }
   return out;
@@ -96,13 +96,11 @@ absl::Status Layer::Forward(const RopeRows& rope, const KvView& self, const KvVi
   Matrix branch;
 
   ops.RmsNorm(x, weights_.pre_attention_norm, eps, normed);
-  const Matrix q =
-      Project(normed, kQuery, kQuery, ws).Cols(0, weights_.qkv.segments[kQuery].size);
+  const Matrix q = Project(normed, kQuery, kQuery, ws).Cols(0, weights_.qkv.segments[kQuery].size);
   ops.HeadNormRope(stack_.head_dim, weights_.query_norm, eps, &rope, q);
   const Matrix attended = ws.attended.Shape(q.rows, q.cols);
   ops.Attention(attention_, q, self, cross, sequences, attended);
-  TANDEM_RETURN_IF_ERROR(
-      RowParallel(attended, weights_.output, weights_.output_bias, ws, &branch));
+  TANDEM_RETURN_IF_ERROR(RowParallel(attended, weights_.output, weights_.output_bias, ws, &branch));
   ops.RmsNorm(branch, weights_.post_attention_norm, eps, branch);
   ops.AddInPlace(branch, x);
 

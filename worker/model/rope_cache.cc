@@ -26,8 +26,7 @@ void RopeCache::Extend(int64_t positions) {
   }
   std::vector<int32_t> added(static_cast<size_t>(target - cached_));
   std::iota(added.begin(), added.end(), static_cast<int32_t>(cached_));
-  ops_.RopeTables(added, frequencies_,
-                  Matrix(cos.data() + cached_ * half, target - cached_, half),
+  ops_.RopeTables(added, frequencies_, Matrix(cos.data() + cached_ * half, target - cached_, half),
                   Matrix(sin.data() + cached_ * half, target - cached_, half));
   cos_ = std::move(cos);
   sin_ = std::move(sin);

@@ -16,8 +16,8 @@ class RopeCache {
  public:
   RopeCache(Ops& ops, const RopeConfig& config, int64_t head_dim);
 
-  // cos and sin of these positions. A run of consecutive positions is a view of the cache; others are
-  // gathered into `cos` and `sin`. Valid until the next call.
+  // cos and sin of these positions. A run of consecutive positions is a view of the cache; others
+  // are gathered into `cos` and `sin`. Valid until the next call.
   RopeRows Rows(absl::Span<const int32_t> positions, ScratchMatrix& cos, ScratchMatrix& sin);
 
  private:

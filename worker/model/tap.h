@@ -9,8 +9,8 @@
 
 namespace tandem {
 
-// Called with the tensor's name ("decoder.layers.3"), the batch's row its first row is, and the rows.
-// Empty: nobody looks.
+// Called with the tensor's name ("decoder.layers.3"), the batch's row its first row is, and the
+// rows. Empty: nobody looks.
 using TapSink = std::function<void(const std::string& name, int64_t first_row, ConstMatrix rows)>;
 
 }  // namespace tandem

@@ -11,9 +11,10 @@ namespace tandem {
 namespace {
 
 absl::Status NonfiniteError(const std::string& tensor) {
-  return absl::DataLossError(absl::StrCat(
-      "tensor \"", tensor, "\" holds a NaN or an infinite value; the checkpoint is damaged or was "
-      "saved from a broken run: fetch or export it again"));
+  return absl::DataLossError(
+      absl::StrCat("tensor \"", tensor,
+                   "\" holds a NaN or an infinite value; the checkpoint is damaged or was "
+                   "saved from a broken run: fetch or export it again"));
 }
 
 float ElementToFloat(const std::byte* data, DType dtype, int64_t i) {
@@ -31,15 +32,16 @@ float ElementToFloat(const std::byte* data, DType dtype, int64_t i) {
 absl::StatusOr<std::vector<float>> ReadVector(const std::string& tensor, int64_t begin, int64_t end,
                                               Checkpoint& checkpoint) {
   std::vector<float> out(static_cast<size_t>(end - begin));
-  TANDEM_RETURN_IF_ERROR(checkpoint.Read(
-      tensor, {.row_begin = 0, .row_end = 1, .col_begin = begin, .col_end = end},
-      [&](const TensorBlock& block) -> absl::Status {
-        for (int64_t i = 0; i < block.num_cols; ++i) {
-          out[static_cast<size_t>(i)] = ElementToFloat(block.data, block.dtype, i);
-          if (!std::isfinite(out[static_cast<size_t>(i)])) return NonfiniteError(tensor);
-        }
-        return absl::OkStatus();
-      }));
+  TANDEM_RETURN_IF_ERROR(
+      checkpoint.Read(tensor, {.row_begin = 0, .row_end = 1, .col_begin = begin, .col_end = end},
+                      [&](const TensorBlock& block) -> absl::Status {
+                        for (int64_t i = 0; i < block.num_cols; ++i) {
+                          out[static_cast<size_t>(i)] = ElementToFloat(block.data, block.dtype, i);
+                          if (!std::isfinite(out[static_cast<size_t>(i)]))
+                            return NonfiniteError(tensor);
+                        }
+                        return absl::OkStatus();
+                      }));
   return out;
 }
 
@@ -109,10 +111,9 @@ class LayerLoader {
       int64_t begin;
       int64_t size;
     };
-    const Part parts[] = {
-        {"self_attn.q_proj.weight", "self_attn.q_proj.bias", q_begin, q_size},
-        {"self_attn.k_proj.weight", "self_attn.k_proj.bias", kv_begin, kv_size},
-        {"self_attn.v_proj.weight", "self_attn.v_proj.bias", kv_begin, kv_size}};
+    const Part parts[] = {{"self_attn.q_proj.weight", "self_attn.q_proj.bias", q_begin, q_size},
+                          {"self_attn.k_proj.weight", "self_attn.k_proj.bias", kv_begin, kv_size},
+                          {"self_attn.v_proj.weight", "self_attn.v_proj.bias", kv_begin, kv_size}};
     if (stack_.attention_bias) layer.qkv_bias.assign(static_cast<size_t>(layer.qkv.columns), 0.0f);
     for (int segment = 0; segment < 3; ++segment) {
       const Part& part = parts[segment];
@@ -124,8 +125,7 @@ class LayerLoader {
           const std::vector<float> bias,
           ReadVector(Name(part.bias), part.begin, part.begin + part.size, checkpoint_));
       std::copy(bias.begin(), bias.end(),
-                layer.qkv_bias.begin() +
-                    layer.qkv.segments[static_cast<size_t>(segment)].column);
+                layer.qkv_bias.begin() + layer.qkv.segments[static_cast<size_t>(segment)].column);
     }
     const LeafShard inputs = ShardOf(AttentionCut(stack_.num_heads, d), rank_);
     TANDEM_CHECK(inputs.begin() == q_begin && inputs.size() == q_size);
@@ -175,17 +175,16 @@ absl::StatusOr<StackWeights> LoadStackWeights(const std::string& name, const Tex
                                               ComputeType type, TpRank rank,
                                               Checkpoint& checkpoint) {
   StackWeights weights;
-  weights.heads = ShardAttention(
-      {.num_heads = stack.num_heads, .num_kv_heads = stack.num_kv_heads}, rank);
+  weights.heads =
+      ShardAttention({.num_heads = stack.num_heads, .num_kv_heads = stack.num_kv_heads}, rank);
   for (int64_t i = 0; i < stack.num_layers; ++i) {
     LayerLoader loader(absl::StrCat(name, ".layers.", i, "."), stack, weights.heads, type, rank,
                        checkpoint);
     TANDEM_ASSIGN_OR_RETURN(LayerWeights layer, loader.Load());
     weights.layers.push_back(std::move(layer));
   }
-  TANDEM_ASSIGN_OR_RETURN(
-      weights.final_norm,
-      ReadVector(absl::StrCat(name, ".norm.weight"), 0, stack.hidden_dim, checkpoint));
+  TANDEM_ASSIGN_OR_RETURN(weights.final_norm, ReadVector(absl::StrCat(name, ".norm.weight"), 0,
+                                                         stack.hidden_dim, checkpoint));
   return weights;
 }
 
@@ -195,9 +194,9 @@ absl::StatusOr<TokenTable> LoadTokenTable(const std::string& tensor, const std::
   TokenTable table;
   table.vocabulary = ShardOf(FeatureCut(stack.vocab_size), rank);
   table.rows = MakeLinearWeight(type, {0, stack.hidden_dim}, {table.vocabulary.size()});
-  TANDEM_RETURN_IF_ERROR(PackSlice(
-      tensor, {table.vocabulary.begin(), table.vocabulary.end(), 0, stack.hidden_dim}, 0,
-      checkpoint, table.rows));
+  TANDEM_RETURN_IF_ERROR(
+      PackSlice(tensor, {table.vocabulary.begin(), table.vocabulary.end(), 0, stack.hidden_dim}, 0,
+                checkpoint, table.rows));
   if (!eoi_tensor.empty()) {
     TANDEM_ASSIGN_OR_RETURN(table.eoi_embedding,
                             ReadVector(eoi_tensor, 0, stack.hidden_dim, checkpoint));

@@ -17,7 +17,7 @@
 namespace tandem {
 
 struct LayerWeights {
-  std::vector<float> pre_attention_norm;   // [hidden]; so are the next three
+  std::vector<float> pre_attention_norm;  // [hidden]; so are the next three
   std::vector<float> post_attention_norm;
   std::vector<float> pre_mlp_norm;
   std::vector<float> post_mlp_norm;
@@ -46,8 +46,8 @@ struct TokenTable {
   std::vector<float> eoi_embedding;  // [hidden]; empty: no override.
 };
 
-// Packs stack `name` ("encoder" or "decoder") of a checkpoint. Errors: the checkpoint's; DATA_LOSS for
-// a NaN or an infinity, with the tensor's name.
+// Packs stack `name` ("encoder" or "decoder") of a checkpoint. Errors: the checkpoint's; DATA_LOSS
+// for a NaN or an infinity, with the tensor's name.
 absl::StatusOr<StackWeights> LoadStackWeights(const std::string& name, const TextStackConfig& stack,
                                               ComputeType type, TpRank rank,
                                               Checkpoint& checkpoint);

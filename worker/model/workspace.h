@@ -24,12 +24,12 @@ class ScratchMatrix {
 
 // Of one layer at work on up to a chunk of rows.
 struct LayerWorkspace {
-  ScratchMatrix normed;     // [rows, hidden]
-  ScratchMatrix qkv;        // [rows, q | k | v]
-  ScratchMatrix attended;   // [rows, heads * head_dim]
-  ScratchMatrix branch;     // [rows, hidden padded to a panel]: o or down, before the residual.
-  ScratchMatrix gate_up;    // [rows, gate | up]
-  ScratchMatrix rope_cos;   // [rows, head_dim / 2], gathered
+  ScratchMatrix normed;    // [rows, hidden]
+  ScratchMatrix qkv;       // [rows, q | k | v]
+  ScratchMatrix attended;  // [rows, heads * head_dim]
+  ScratchMatrix branch;    // [rows, hidden padded to a panel]: o or down, before the residual.
+  ScratchMatrix gate_up;   // [rows, gate | up]
+  ScratchMatrix rope_cos;  // [rows, head_dim / 2], gathered
   ScratchMatrix rope_sin;
 };
 

@@ -53,8 +53,7 @@ absl::StatusOr<DecoderStage::Plan> DecoderStage::Plan::Decode(absl::Span<const s
     plan.join.push_back(std::move(admit.sequence));
   }
   if (reader.Get<uint8_t>() != 0) {
-    TANDEM_ASSIGN_OR_RETURN(plan.forward,
-                            ForwardDecode::Decode(reader.GetVector<std::byte>()));
+    TANDEM_ASSIGN_OR_RETURN(plan.forward, ForwardDecode::Decode(reader.GetVector<std::byte>()));
   }
   TANDEM_RETURN_IF_ERROR(reader.Finish());
   return plan;
@@ -158,7 +157,8 @@ absl::StatusOr<DecoderStage::Plan> DecoderStage::MakePlan() {
   };
   std::vector<MemoryKey> not_yet;
   for (const MemoryKey key : released_) {
-    // A memory may be released before it came: its only sequence was refused. It is dropped when here.
+    // A memory may be released before it came: its only sequence was refused. It is dropped when
+    // here.
     if (memories_.Has(key)) {
       drop(key);
     } else {
@@ -176,13 +176,12 @@ absl::StatusOr<DecoderStage::Plan> DecoderStage::MakePlan() {
     const auto next = FirstArrived();
     if (next == waiting_.end()) break;
     int64_t available = free_pages - static_cast<int64_t>(plan.join.size());
-    const bool shared =
-        std::find(joining.begin(), joining.end(), next->memory) != joining.end();
+    const bool shared = std::find(joining.begin(), joining.end(), next->memory) != joining.end();
     if (shared) available += memories_.PagesNeeded(next->memory);
     if (!Fits(*next, available)) {
       if (!live_.empty() || !plan.join.empty()) break;
-      // Nobody works and it does not fit: memories that wait for later sequences give way. Those are
-      // encoded again when their turn comes.
+      // Nobody works and it does not fit: memories that wait for later sequences give way. Those
+      // are encoded again when their turn comes.
       for (const MemoryKey key : memories_.Idle(next->memory)) {
         if (std::find(plan.drop.begin(), plan.drop.end(), key) != plan.drop.end()) continue;
         drop(key);
@@ -233,13 +232,13 @@ absl::Status DecoderStage::Join(const SequenceSpec& sequence) {
 }
 
 bool DecoderStage::AllocateFor(Live& sequence, int64_t new_tokens) {
-  const int64_t needed = PagesFor(sequence.num_computed + new_tokens) -
-                         static_cast<int64_t>(sequence.pages.size());
+  const int64_t needed =
+      PagesFor(sequence.num_computed + new_tokens) - static_cast<int64_t>(sequence.pages.size());
   return needed <= 0 || pool_.Allocate(needed, sequence.pages);
 }
 
-// Frees pages: a memory that nobody at work reads, else those of the youngest sequence, which is put
-// back and computed again later, to the same bytes.
+// Frees pages: a memory that nobody at work reads, else those of the youngest sequence, which is
+// put back and computed again later, to the same bytes.
 absl::Status DecoderStage::MakeRoom() {
   const std::vector<MemoryKey> idle = memories_.Idle(/*keep=*/0);
   if (!idle.empty()) {
@@ -306,8 +305,7 @@ absl::Status DecoderStage::Step() {
     }
   }
   TANDEM_ASSIGN_OR_RETURN(const Matrix states, decoder_.Forward(batch, 0, TapSink()));
-  const Matrix picked =
-      sampled_states_.Shape(static_cast<int64_t>(sampled.size()), states.cols);
+  const Matrix picked = sampled_states_.Shape(static_cast<int64_t>(sampled.size()), states.cols);
   for (size_t i = 0; i < sampled.size(); ++i) {
     std::copy_n(states.row(last_rows[i]), states.cols, picked.row(static_cast<int64_t>(i)));
   }
@@ -405,11 +403,10 @@ absl::Status DecoderStage::ForwardOne(const ForwardRow& row, int64_t first_row,
   const int64_t length = num_rows == 0 ? 0 : row.positions.back() + int64_t{1};
   const int64_t needed = memories_.PagesNeeded(row.memory) + PagesFor(length);
   if (needed > pool_.num_free()) {
-    return WithExitCode(
-        absl::ResourceExhaustedError(absl::StrCat(
-            "a row of the input needs ", needed, " K/V pages, ", pool_.num_free(),
-            " are there: give the decoder more memory with --kv-cache-mb")),
-        ExitCode::kUsage);
+    return WithExitCode(absl::ResourceExhaustedError(absl::StrCat(
+                            "a row of the input needs ", needed, " K/V pages, ", pool_.num_free(),
+                            " are there: give the decoder more memory with --kv-cache-mb")),
+                        ExitCode::kUsage);
   }
   TANDEM_RETURN_IF_ERROR(memories_.Store(row.memory));
   const MemoryStore::Memory& memory = memories_.At(row.memory);
@@ -432,8 +429,7 @@ absl::Status DecoderStage::ForwardOne(const ForwardRow& row, int64_t first_row,
     attention.cross_len = memory.length;
     attention.cross_valid = memory.valid.empty() ? nullptr : memory.valid.data();
     batch.sequences.push_back(attention);
-    TANDEM_ASSIGN_OR_RETURN(const Matrix states,
-                            decoder_.Forward(batch, first_row + begin, taps));
+    TANDEM_ASSIGN_OR_RETURN(const Matrix states, decoder_.Forward(batch, first_row + begin, taps));
     TANDEM_RETURN_IF_ERROR(SendForwardTensor(send_, "logits", first_row + begin,
                                              decoder_.vocabulary().begin(),
                                              decoder_.Logits(states)));

@@ -1,6 +1,6 @@
-// The decoder stage on one rank: continuous batching. A finished sequence leaves and a waiting one joins at
-// any step. All ranks of the group hold the same state and make the same decisions; the leader alone knows
-// what waits, and says in each step's plan who joins and what is forgotten.
+// The decoder stage on one rank: continuous batching. A finished sequence leaves and a waiting one
+// joins at any step. All ranks of the group hold the same state and make the same decisions; the
+// leader alone knows what waits, and says in each step's plan who joins and what is forgotten.
 #ifndef TANDEM_WORKER_STAGE_DECODER_STAGE_H_
 #define TANDEM_WORKER_STAGE_DECODER_STAGE_H_
 
@@ -36,7 +36,7 @@ class DecoderStage : public Stage {
     int64_t num_computed = 0;     // Tokens whose K and V are stored.
     std::vector<int32_t> pages;
     int32_t num_generated = 0;
-    SequenceDone done;            // Filled as tokens come.
+    SequenceDone done;  // Filled as tokens come.
   };
 
   // What the leader tells the group before a step.
@@ -85,7 +85,8 @@ class DecoderStage : public Stage {
   // On the leader. Bounded by the coordinator's credit.
   std::deque<SequenceSpec> waiting_;
   std::vector<MemoryKey> released_;
-  // Dropped to make room before the coordinator released them: who still comes for one is sent back.
+  // Dropped to make room before the coordinator released them: who still comes for one is sent
+  // back.
   absl::flat_hash_set<MemoryKey> dropped_early_;
   std::deque<ForwardDecode> forwards_;
   ScratchMatrix sampled_states_;

@@ -9,7 +9,8 @@
 namespace tandem {
 namespace {
 
-// Rows of hidden states as they travel: bf16 bits in bf16 mode (they are rounded already), else floats.
+// Rows of hidden states as they travel: bf16 bits in bf16 mode (they are rounded already), else
+// floats.
 std::vector<std::byte> PackStates(ConstMatrix states, bool bf16) {
   const int64_t count = states.rows * states.cols;
   std::vector<std::byte> out(static_cast<size_t>(count * (bf16 ? 2 : 4)));
@@ -134,8 +135,7 @@ absl::Status EncoderStage::DoWork() {
   TANDEM_RETURN_IF_ERROR(SendOutputs(batch, states));
   if (!leads()) return absl::OkStatus();
   if (work.wants_states != 0) {
-    TANDEM_RETURN_IF_ERROR(
-        SendForwardTensor(send_, "encoder_sequence_output", 0, 0, states));
+    TANDEM_RETURN_IF_ERROR(SendForwardTensor(send_, "encoder_sequence_output", 0, 0, states));
     return SendForwardEnd(send_);
   }
   return send_(kCoordinatorRank, MessageKind::kEncoded, encoded.Encode());

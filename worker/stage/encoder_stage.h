@@ -34,8 +34,8 @@ class EncoderStage : public Stage {
   std::deque<ForwardEncode> queue_;  // On the leader. Bounded by the coordinator's credit.
 };
 
-// The encoder rank that sends a prompt's states to decoder rank `destination`: itself where it is in both
-// groups, else they are dealt out in turn.
+// The encoder rank that sends a prompt's states to decoder rank `destination`: itself where it is
+// in both groups, else they are dealt out in turn.
 int OutputSender(const LayoutGroup& encoder, const LayoutGroup& decoder, int destination);
 
 // Sends a forward pass's intermediate to the coordinator.

@@ -42,7 +42,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(World& world, const Layout&
                                                      Checkpoint& checkpoint,
                                                      CoordinatorPort* port) {
   std::unique_ptr<Engine> engine(new Engine(world, layout, model, config, port));
-  // All groups before any weights: making a group is collective over its ranks, and weights may fail on one.
+  // All groups before any weights: making a group is collective over its ranks, and weights may
+  // fail on one.
   for (const LayoutGroup& group : engine->groups_) {
     if (!group.Has(world.rank()) || group.stage == StageKind::kVision) continue;
     auto member = std::make_unique<Member>();
@@ -61,13 +62,11 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Load(World& world, const Layout&
 
 absl::StatusOr<std::shared_ptr<TokenTable>> Engine::LoadTable(const std::string& tensor,
                                                               const std::string& eoi_tensor,
-                                                              TpRank rank,
-                                                              Checkpoint& checkpoint) {
+                                                              TpRank rank, Checkpoint& checkpoint) {
   std::shared_ptr<TokenTable>& table = tables_[{tensor, {rank.tp_size, rank.tp_rank}}];
   if (table == nullptr) {
-    TANDEM_ASSIGN_OR_RETURN(TokenTable loaded,
-                            LoadTokenTable(tensor, eoi_tensor, model_.decoder, config_.type, rank,
-                                           checkpoint));
+    TANDEM_ASSIGN_OR_RETURN(TokenTable loaded, LoadTokenTable(tensor, eoi_tensor, model_.decoder,
+                                                              config_.type, rank, checkpoint));
     table = std::make_shared<TokenTable>(std::move(loaded));
   }
   return table;
@@ -82,10 +81,9 @@ absl::Status Engine::LoadGroup(Member& member, Checkpoint& checkpoint) {
                        config_.type, rank, checkpoint));
   const bool own_table = !encoder && !model_.tie_word_embeddings;
   const std::string side = own_table ? "decoder" : "encoder";
-  TANDEM_ASSIGN_OR_RETURN(member.table,
-                          LoadTable(absl::StrCat(side, ".embed_tokens.weight"),
-                                    absl::StrCat(side, ".embed_tokens.eoi_embedding"), rank,
-                                    checkpoint));
+  TANDEM_ASSIGN_OR_RETURN(
+      member.table, LoadTable(absl::StrCat(side, ".embed_tokens.weight"),
+                              absl::StrCat(side, ".embed_tokens.eoi_embedding"), rank, checkpoint));
   if (encoder) return absl::OkStatus();
   member.head = member.table;
   if (own_table) {
@@ -111,8 +109,8 @@ std::vector<int64_t> Engine::AffordablePages() const {
         KvPool::PageBytes(DecoderKvLayout(*member), model_.decoder.num_layers);
     int64_t bytes = config_.kv_cache_bytes;
     if (bytes == 0) {
-      // Half of what is free for this rank, and no more than the largest batch could use. Pages that
-      // nobody uses cost no memory.
+      // Half of what is free for this rank, and no more than the largest batch could use. Pages
+      // that nobody uses cost no memory.
       const int64_t most = config_.max_num_seqs * 2 * PagesFor(config_.max_model_len) * page_bytes;
       bytes = std::min(AvailableBytes() / 2 / config_.ranks_on_host / num_pools, most);
     }
@@ -148,20 +146,19 @@ void Engine::Start(const std::vector<int64_t>& pages) {
   for (const auto& member : members_) {
     const int id = member->group->id;
     if (member->group->stage == StageKind::kEncoder) {
-      member->encoder = std::make_unique<Encoder>(model_, member->weights, *member->table,
-                                                  member->runtime);
+      member->encoder =
+          std::make_unique<Encoder>(model_, member->weights, *member->table, member->runtime);
       worker_.SetStage(id, std::make_unique<EncoderStage>(groups_, *member->group, world_.rank(),
                                                           *member->encoder, *member->tp, send));
       continue;
     }
     member->pool = std::make_unique<KvPool>(DecoderKvLayout(*member), model_.decoder.num_layers,
                                             pages[static_cast<size_t>(id)]);
-    member->decoder =
-        std::make_unique<Decoder>(model_, member->weights, *member->table, *member->head,
-                                  *member->pool, member->runtime);
-    worker_.SetStage(id, std::make_unique<DecoderStage>(*member->group, model_,
-                                                        config_.max_num_seqs, *member->decoder,
-                                                        *member->pool, member->runtime, send));
+    member->decoder = std::make_unique<Decoder>(model_, member->weights, *member->table,
+                                                *member->head, *member->pool, member->runtime);
+    worker_.SetStage(
+        id, std::make_unique<DecoderStage>(*member->group, model_, config_.max_num_seqs,
+                                           *member->decoder, *member->pool, member->runtime, send));
   }
 }
 

@@ -34,8 +34,8 @@ struct EngineConfig {
 
 class Engine {
  public:
-  // Collective over all ranks. Borrows everything but the layout. A rank's failure is its own status: callers
-  // must agree on the outcome before they go on (AgreeOn).
+  // Collective over all ranks. Borrows everything but the layout. A rank's failure is its own
+  // status: callers must agree on the outcome before they go on (AgreeOn).
   static absl::StatusOr<std::unique_ptr<Engine>> Load(World& world, const Layout& layout,
                                                       const ModelConfig& model,
                                                       const EngineConfig& config,

@@ -1,4 +1,5 @@
-// Encoded prompts that a decoder rank holds: first as hidden states that arrived, then as K/V pages.
+// Encoded prompts that a decoder rank holds: first as hidden states that arrived, then as K/V
+// pages.
 #ifndef TANDEM_WORKER_STAGE_MEMORY_STORE_H_
 #define TANDEM_WORKER_STAGE_MEMORY_STORE_H_
 

@@ -28,8 +28,8 @@ class Stage {
   virtual absl::Status Handle(const Envelope& message) = 0;
   // On the leader: whether DoWork would do something now.
   virtual bool HasWork() const = 0;
-  // One piece of work (an encoder batch, a decoder step). Collective: every rank of the group calls it, the
-  // leader decides what is done.
+  // One piece of work (an encoder batch, a decoder step). Collective: every rank of the group calls
+  // it, the leader decides what is done.
   virtual absl::Status DoWork() = 0;
 };
 

@@ -11,8 +11,8 @@
 namespace tandem {
 namespace {
 
-// Waits between polls that found nothing: yields for 20 us, then sleeps, longer after a while, so that
-// an idle rank costs well under 1 % of a core.
+// Waits between polls that found nothing: yields for 20 us, then sleeps, longer after a while, so
+// that an idle rank costs well under 1 % of a core.
 class IdleWait {
  public:
   void Reset() { since_ = Clock::now(); }
@@ -63,8 +63,7 @@ absl::Status Worker::Send(int destination, MessageKind kind, std::vector<std::by
 
 absl::Status Worker::Pump() {
   if (port_ != nullptr) {
-    TANDEM_ASSIGN_OR_RETURN(std::vector<CoordinatorPort::Outgoing> messages,
-                            port_->TakeOutgoing());
+    TANDEM_ASSIGN_OR_RETURN(std::vector<CoordinatorPort::Outgoing> messages, port_->TakeOutgoing());
     for (CoordinatorPort::Outgoing& message : messages) {
       TANDEM_RETURN_IF_ERROR(Send(message.destination, message.kind, std::move(message.payload)));
     }

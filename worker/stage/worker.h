@@ -1,8 +1,8 @@
 // One rank's loop: messages in and out, and the work of the groups it is in.
 //
-// Ranks that share groups form an island; its lowest rank schedules: it gives the island's groups their
-// work in one order, so that no two groups wait for each other, and works itself. Between a group's
-// orders its leader alone decides what is done. See docs/architecture.md.
+// Ranks that share groups form an island; its lowest rank schedules: it gives the island's groups
+// their work in one order, so that no two groups wait for each other, and works itself. Between a
+// group's orders its leader alone decides what is done. See docs/architecture.md.
 #ifndef TANDEM_WORKER_STAGE_WORKER_H_
 #define TANDEM_WORKER_STAGE_WORKER_H_
 

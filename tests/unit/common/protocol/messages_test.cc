@@ -67,8 +67,8 @@ TEST(MessagesTest, EveryCutAndEveryAdditionIsRefused) {
   EXPECT_EQ(SequenceDone::Decode(longer).status().code(), absl::StatusCode::kDataLoss);
 }
 
-// A length field of any value must not make the reader allocate what the message cannot hold, nor read
-// past its end (the sanitizers watch).
+// A length field of any value must not make the reader allocate what the message cannot hold, nor
+// read past its end (the sanitizers watch).
 TEST(MessagesTest, DamagedBytesNeverCrash) {
   std::mt19937 random(1);
   const std::vector<std::byte> bytes = Sample().Encode();

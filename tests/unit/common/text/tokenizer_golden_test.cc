@@ -42,7 +42,8 @@ TEST(TokenizerGoldenTest, EncodesAsHuggingFace) {
   ASSERT_NE(tokenizer, nullptr);
   for (const json& row : Rows(kData + "encode.jsonl")) {
     const bool ill_formed = row.contains("bytes_hex");
-    const std::string text = ill_formed ? FromHex(row["bytes_hex"]) : row["text"].get<std::string>();
+    const std::string text =
+        ill_formed ? FromHex(row["bytes_hex"]) : row["text"].get<std::string>();
     EXPECT_EQ(json(tokenizer->Encode(text)), row[ill_formed ? "hf_ids_of_replaced_text" : "hf_ids"])
         << row;
   }
@@ -52,8 +53,8 @@ TEST(TokenizerGoldenTest, EncodesAsSentencePiece) {
   const std::unique_ptr<Tokenizer> tokenizer = Load(kData + "tokenizer.model");
   ASSERT_NE(tokenizer, nullptr);
   for (const json& row : Rows(kData + "encode.jsonl")) {
-    const std::string text = row.contains("bytes_hex") ? FromHex(row["bytes_hex"])
-                                                       : row["text"].get<std::string>();
+    const std::string text =
+        row.contains("bytes_hex") ? FromHex(row["bytes_hex"]) : row["text"].get<std::string>();
     EXPECT_EQ(json(tokenizer->Encode(text)), row["spm_ids"]) << row;
   }
 }
