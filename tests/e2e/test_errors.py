@@ -124,7 +124,7 @@ class LayoutErrors(TandemTest):
             self.assertEqual(run.err.count(text), 1, run.err)
 
     def test_a_tp_degree_that_the_heads_do_not_allow(self):
-        self.refuses(["--decoder-tp", "8", "--encoder-tp", "1", "--colocate"], "8", ranks=1)
+        self.refuses(["--decoder-tp", "8", "--encoder-tp", "1", "--colocate"], "TP 8 does not divide", ranks=1)
 
     def test_more_ranks_than_there_are(self):
         self.refuses(

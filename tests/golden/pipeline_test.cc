@@ -44,7 +44,7 @@ DispatchRequest Request(SequenceId id, int length, int max_tokens) {
 
 TEST(PipelineTest, TheEncoderWorksOnTheNextWhileTheDecoderWorksOnEarlier) {
   std::vector<DispatchRequest> requests;
-  for (SequenceId id = 0; id < 24; ++id) requests.push_back(Request(id, 40, 40));
+  for (SequenceId id = 0; id < 12; ++id) requests.push_back(Request(id, 40, 600));
   GenerateTrace trace;
   // A rank each; few tokens a batch, so that there are many batches.
   const auto answers = GenerateInThreads(2, Settings(1, 1, false, 4), 80, requests, &trace);
