@@ -24,9 +24,9 @@ class Run:
         self.code, self.out, self.err = code, out, err
 
 
-def tandem(*args, ranks=0, stdin=None, mca=(), env=None, timeout=600):
-    """Runs tandem with these arguments; under mpirun where ranks > 0."""
-    command = [BINARY, *map(str, args)]
+def tandem(*args, ranks=0, stdin=None, mca=(), env=None, timeout=600, wrapper=()):
+    """Runs tandem with these arguments; under mpirun where ranks > 0, each rank by `wrapper`."""
+    command = [*map(str, wrapper), BINARY, *map(str, args)]
     environment = dict(os.environ, **(env or {}))
     if ranks > 0:
         command = [MPIRUN, "--oversubscribe", *mca, "-np", str(ranks), *command]
