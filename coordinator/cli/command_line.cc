@@ -1,7 +1,10 @@
 #include "coordinator/cli/command_line.h"
 
+// Without it cxxopts matches arguments with std::regex, which overflows the stack on a long one.
+#define CXXOPTS_NO_REGEX
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cxxopts.hpp>
@@ -36,11 +39,25 @@ std::string VerbSentence() {
   return absl::StrCat("this version has ", absl::StrJoin(VerbNames(), ", "));
 }
 
-// "--max_tokens=3" as "--max-tokens=3": the name's part alone.
-std::string WithHyphens(const std::string& arg) {
-  if (!absl::StartsWith(arg, "--") || arg.size() == 2) return arg;
-  const size_t equals = std::min(arg.find('='), arg.size());
-  return absl::StrReplaceAll(arg.substr(0, equals), {{"_", "-"}}) + arg.substr(equals);
+// "--max_tokens=3" as "--max-tokens=3": the names of flags alone, never their values.
+std::vector<std::string> WithHyphens(Verb verb, const std::vector<std::string>& args) {
+  std::vector<std::string> words;
+  bool is_value = false;  // The word belongs to the flag before it.
+  for (const std::string& arg : args) {
+    const bool is_flag = !is_value && arg.size() > 2 && absl::StartsWith(arg, "--");
+    is_value = false;
+    if (!is_flag) {
+      words.push_back(arg);
+      continue;
+    }
+    const size_t equals = std::min(arg.find('='), arg.size());
+    const std::string name = absl::StrReplaceAll(arg.substr(0, equals), {{"_", "-"}});
+    const int option = FindOption(verb, absl::string_view(name).substr(2));
+    is_value = equals == arg.size() && option >= 0 &&
+               OptionTable()[static_cast<size_t>(option)].type != OptionType::kFlag;
+    words.push_back(name + arg.substr(equals));
+  }
+  return words;
 }
 
 absl::Status UnknownFlag(Verb verb, absl::string_view arg) {
@@ -71,7 +88,7 @@ struct RawFlags {
 
 absl::StatusOr<RawFlags> ParseFlags(Verb verb, const std::vector<std::string>& args) {
   std::vector<std::string> words = {"tandem"};
-  for (const std::string& arg : args) words.push_back(WithHyphens(arg));
+  for (std::string& word : WithHyphens(verb, args)) words.push_back(std::move(word));
   std::vector<const char*> argv;
   for (const std::string& word : words) argv.push_back(word.c_str());
   RawFlags raw;

@@ -33,7 +33,8 @@ void WriteToStderr(absl::string_view text) {
 // 45.2, 0.031, 1,234: three digits, for a rate.
 std::string RateText(double rate) {
   if (rate >= 100.0) return WithCommas(std::llround(rate));
-  return absl::StrFormat(rate >= 10.0 ? "%.1f" : rate >= 1.0 ? "%.2f" : "%.3f", rate);
+  const int decimals = rate >= 10.0 ? 1 : rate >= 1.0 ? 2 : 3;
+  return absl::StrFormat("%.*f", decimals, rate);
 }
 
 // 0:07, 2:13, 1:02:03.

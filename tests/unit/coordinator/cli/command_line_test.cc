@@ -286,6 +286,17 @@ TEST(CommandLineTest, ExactMessages) {
   EXPECT_EQ(ExitCodeOf(variable.status()), ExitCode::kUsage);
 }
 
+TEST(CommandLineTest, LongAndOddValuesPassWhole) {
+  const std::string prompt(1 << 20, 'x');
+  EXPECT_EQ(
+      Parsed({"generate", "--model=m", absl::StrCat("--prompt=", prompt)}).options.Text("prompt"),
+      prompt);
+  for (const std::string odd : {"--max-tokens", "-x", "a=b=c", "a,b", " ", "--", "one\ntwo", "_"}) {
+    EXPECT_EQ(Parsed({"generate", "--model", "m", "--prompt", odd}).options.Text("prompt"), odd);
+    EXPECT_EQ(Parsed({"generate", "--model", "m", "--prompt=" + odd}).options.Text("prompt"), odd);
+  }
+}
+
 TEST(CommandLineTest, AFlagWithoutItsValue) {
   const auto line = ParseCommandLine({"env", "--log-level"}, Sources());
   ASSERT_FALSE(line.ok());
