@@ -105,7 +105,8 @@ ThreadPool::ThreadPool(int num_threads, bool pin) : state_(std::make_unique<Stat
     try {
       state.threads.emplace_back([&state, i] { state.Work(i); });
     } catch (const std::system_error&) {
-      TANDEM_CHECK(!"the system refuses another thread: lower --threads or raise ulimit -u");
+      TANDEM_CHECK(false &&
+                   "the system refuses another thread: lower --threads or raise ulimit -u");
     }
     if (pin && enough) {
       Pin(state.threads.back(), cpus[static_cast<size_t>(i) % cpus.size()]);

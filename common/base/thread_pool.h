@@ -1,9 +1,9 @@
 // A rank's compute threads: a fixed team that runs one function at a time, with fixed partitions.
 //
 // The calling thread is member 0; the others wait for work on one barrier that spins briefly and
-// then sleeps on a futex (with fewer cores than threads it does not spin). Every member runs with round-to-nearest,
-// flush-to-zero and denormals-are-zero (the caller's MXCSR is set by the constructor; see
-// SetComputeFloatMode). Nothing allocates after construction.
+// then sleeps on a futex (with fewer cores than threads it does not spin). Every member runs with
+// round-to-nearest, flush-to-zero and denormals-are-zero (the caller's MXCSR is set by the
+// constructor; see SetComputeFloatMode). Nothing allocates after construction.
 #ifndef TANDEM_COMMON_BASE_THREAD_POOL_H_
 #define TANDEM_COMMON_BASE_THREAD_POOL_H_
 
@@ -21,7 +21,8 @@ void SetComputeFloatMode();
 class ThreadPool {
  public:
   // num_threads >= 1, the caller among them. Threads inherit the caller's CPU affinity;
-  // member i > 0 is pinned to the (i mod n)-th of its n CPUs when `pin` is set and num_threads <= n.
+  // member i > 0 is pinned to the (i mod n)-th of its n CPUs when `pin` is set and num_threads <=
+  // n.
   explicit ThreadPool(int num_threads, bool pin = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

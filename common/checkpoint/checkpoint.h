@@ -18,6 +18,10 @@
 
 namespace tandem {
 
+// How Read gets at a file's bytes. Safetensors are packed for the kernels on loading, so that
+// weights end in anonymous memory in every mode. kMap (and kAuto): mapped, in blocks of 4 MiB.
+// kCopy: the same, since packing is the copy. kRead: whole row ranges of 16 MiB by pread into one
+// buffer, for network file systems.
 enum class LoadMode : uint8_t { kAuto, kMap, kCopy, kRead };
 
 struct TensorInfo {
@@ -26,15 +30,16 @@ struct TensorInfo {
   std::vector<int64_t> shape;
 };
 
-// Part of a tensor of one or two dimensions: rows [row_begin, row_end) x columns [col_begin, col_end).
-// A vector has one row.
+// Part of a tensor of one or two dimensions: rows [row_begin, row_end) x columns [col_begin,
+// col_end). A vector has one row; dimensions beyond the second are columns too (the patch
+// kernel's).
 struct Slice {
   int64_t row_begin = 0, row_end = 0;
   int64_t col_begin = 0, col_end = 0;
 };
 
 // Rows that were read: row i of the block is `row_begin + i`, its elements begin at
-// data + i * row_stride_bytes. Valid during the callback alone.
+// data + i * row_stride_bytes, aligned to the element's size. Valid during the callback alone.
 struct TensorBlock {
   const std::byte* data = nullptr;
   DType dtype = DType::kF32;
@@ -50,12 +55,13 @@ class Checkpoint {
 
   // Opens DIR: all headers, checked (bounds, overlaps, shapes against `config`, missing and
   // duplicate tensors). Tensors the text stacks do not need may be absent (vision_tower.*,
-  // multi_modal_projector.*) or extra. Errors: NOT_FOUND, DATA_LOSS, INVALID_ARGUMENT with the file and the tensor.
+  // multi_modal_projector.*) or extra. Errors: NOT_FOUND, DATA_LOSS, INVALID_ARGUMENT with the file
+  // and the tensor.
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(const std::string& directory,
                                                           const ModelConfig& config, LoadMode mode);
-  // Seeded random weights for a config alone: normal(0, initializer_range), norms and biases near 0, by tensor
-  // name and element index, so that any slice on any rank is the same numbers. In config.stored_dtype
-  // (F32 where that is F16).
+  // Seeded random weights for a config alone: normal(0, initializer_range), norms and biases near
+  // 0, by tensor name and element index, so that any slice on any rank is the same numbers. In
+  // config.stored_dtype (F32 where that is F16).
   static std::unique_ptr<Checkpoint> Random(const ModelConfig& config, uint64_t seed);
 
   virtual bool Has(absl::string_view name) const = 0;
@@ -63,17 +69,18 @@ class Checkpoint {
   virtual absl::StatusOr<TensorInfo> Info(absl::string_view name) const = 0;
   virtual std::vector<TensorInfo> Tensors() const = 0;  // Sorted by name.
 
-  // Calls `use` with consecutive blocks of rows (a few MiB each) that together are the slice; mapped pages
-  // are given back after each, so that reading a shard leaves no resident file pages. Stops at the
-  // first error. Adds the slice's bytes to bytes_read(). May be called from one thread at a time.
+  // Calls `use` with consecutive blocks of rows (a few MiB each) that together are the slice;
+  // mapped pages are given back after each, so that reading a shard leaves no resident file pages.
+  // Stops at the first error. Adds the slice's bytes to bytes_read(). May be called from one thread
+  // at a time.
   virtual absl::Status Read(absl::string_view name, const Slice& slice,
                             absl::FunctionRef<absl::Status(const TensorBlock&)> use) = 0;
 
   // Bytes of all slices read so far.
   virtual int64_t bytes_read() const = 0;
 
-  // XXH3-64 of config.json, the index and all safetensors headers: equal on hosts that hold the same
-  // checkpoint (contents of tensors are not hashed).
+  // XXH3-64 of config.json, the index and all safetensors headers: equal on hosts that hold the
+  // same checkpoint (contents of tensors are not hashed).
   virtual uint64_t identity_hash() const = 0;
 };
 

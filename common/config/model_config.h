@@ -41,7 +41,7 @@ struct TextStackConfig {
   double query_pre_attn_scalar = 256.0;
   bool attention_bias = false;
   bool query_key_norm = true;
-  int64_t sliding_window = 0;  // 0: absent; legal only without sliding layers.
+  int64_t sliding_window = 0;          // 0: absent; legal only without sliding layers.
   std::vector<LayerType> layer_types;  // [num_layers]
   RopeConfig rope_sliding;
   RopeConfig rope_full;
@@ -88,8 +88,9 @@ inline double AppliedAttentionSoftCap(const ModelConfig& config, const TextStack
   return config.dialect == Dialect::kKeras ? stack.attn_logit_softcapping : 0.0;
 }
 
-// Parses and validates config.json's text; `generation_json` is generation_config.json's, empty where
-// there is none. Errors: INVALID_ARGUMENT, naming the field (as "decoder.layer_types") and its value.
+// Parses and validates config.json's text; `generation_json` is generation_config.json's, empty
+// where there is none. Errors: INVALID_ARGUMENT, naming the field (as "decoder.layer_types") and
+// its value.
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json,
                                              absl::string_view generation_json);
 
@@ -97,9 +98,12 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json,
 // NOT_FOUND; the path is in the message.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& path);
 
-// Unique parameters, as Hugging Face counts them (tied); and as the publisher (Keras) lists them.
+// unique: what Hugging Face counts: tied weights once, the EOI vectors, no pooling head.
+// published: as the publisher (Keras) lists models: a table for the encoder and one for the
+// decoder, whose transpose is a tied head, and no EOI vectors. The listings of 270m-270m and 1b-1b
+// are this number; that of 4b-4b was made later and has the two EOI vectors (5,120) too.
 struct ParameterCounts {
-  int64_t table = 0;
+  int64_t table = 0;  // One table: vocab_size * hidden_dim.
   int64_t encoder = 0;
   int64_t decoder = 0;
   int64_t vision = 0;

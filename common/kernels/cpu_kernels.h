@@ -1,6 +1,6 @@
 // The kernels of the CPU's operations other than products, compiled once for each instruction set
-// (cpu_kernels_<isa>.cc). Each works for one thread on plain pointers; cpu_ops.cc and its neighbours
-// cut the work and check shapes. Any pointer may be unaligned.
+// (cpu_kernels_<isa>.cc). Each works for one thread on plain pointers; cpu_ops.cc and its
+// neighbours cut the work and check shapes. Any pointer may be unaligned.
 #ifndef TANDEM_COMMON_KERNELS_CPU_KERNELS_H_
 #define TANDEM_COMMON_KERNELS_CPU_KERNELS_H_
 
@@ -15,14 +15,13 @@ enum class MathFunction : uint8_t { kExp, kLog, kTanh, kGeluTanh, kGeluErf, kSil
 
 // Some queries (one KV head's) against one block of keys.
 inline constexpr int kMaxTileRows = 32;
-inline constexpr int kBlockPanels = static_cast<int>(kAttentionBlock / kPanel);
 inline constexpr int kBlockPages = static_cast<int>(kAttentionBlock / kPageTokens);
 
 struct AttentionShape {
   int64_t key_words = 0;     // Words of a row of q, and of a key.
   int64_t value_panels = 0;  // Panels of channels; a row of `out` has 16 times as many floats.
   float scale = 1.0f;
-  float soft_cap = 0.0f;     // 0: off.
+  float soft_cap = 0.0f;  // 0: off.
 };
 
 // Running softmax of some rows: (max, sum, out) over the blocks seen so far. Fresh: -inf, 0, 0.
@@ -39,11 +38,12 @@ struct AttentionBlock {
   const int32_t* low = nullptr;
   const int32_t* high = nullptr;
   const int32_t* valid = nullptr;  // [128]; null: all.
-  // The panels that hold every [low, high) of the tile. Null pages in between are not read outside.
-  int first_panel = 0, end_panel = 0;
-  const uint32_t* keys[kBlockPages] = {};    // Key parts of the block's pages.
-  const uint32_t* values[kBlockPages] = {};  // Value parts.
-  float* scratch = nullptr;                  // AttentionScratchFloats(num_rows).
+  // The pages that hold every [low, high) of the tile; no other is read.
+  int first_page = 0, end_page = 0;
+  const uint32_t* keys[kBlockPages] = {};       // Key parts of the block's pages.
+  const uint32_t* values[kBlockPages] = {};     // Value parts.
+  const uint32_t* next_keys[kBlockPages] = {};  // Key parts of what is attended to next: a hint.
+  float* scratch = nullptr;                     // AttentionScratchFloats(num_rows).
 };
 
 // Scores, and the weights rounded to the cache's type.

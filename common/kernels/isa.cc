@@ -1,10 +1,11 @@
+#include "common/kernels/isa.h"
+
 #include <algorithm>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/kernels/isa.h"
 
 namespace tandem {
 namespace {

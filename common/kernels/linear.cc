@@ -1,8 +1,9 @@
+#include "common/kernels/linear.h"
+
 #include <algorithm>
 #include <chrono>
 
 #include "common/base/check.h"
-#include "common/kernels/linear.h"
 
 namespace tandem {
 namespace portable {

@@ -58,7 +58,7 @@ struct LinearKernel {
   const char* name = "";
   int single_tile_rows = 0;  // So many rows at most are one tile;
   int block_tile_rows = 0;   // more are cut into tiles of at most so many.
-  int x_per_word = 1;  // 32-bit values a word of x takes when converted.
+  int x_per_word = 1;        // 32-bit values a word of x takes when converted.
   // Converts the rows of one tile.
   void (*convert)(const float* x, int64_t x_stride, int64_t rows, const PackedK& k,
                   uint32_t* out) = nullptr;

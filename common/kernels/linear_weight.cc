@@ -1,9 +1,10 @@
+#include "common/kernels/linear_weight.h"
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "common/base/check.h"
-#include "common/kernels/linear_weight.h"
 
 namespace tandem {
 namespace {

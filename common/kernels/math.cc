@@ -127,7 +127,8 @@ CosSin CosSinOf(float angle) {
   TANDEM_DCHECK(std::fabs(angle) <= kMaxAngle);
   // pi / 2 in three parts. The first two have 33 bits, so that their products with n < 2^20 are
   // exact, and so are the subtractions of both wherever they cancel.
-  constexpr double kHigh = 0x1.921fb544p+0, kMiddle = 0x1.0b4611a6p-34, kLow = 0x1.3198a2e037073p-69;
+  constexpr double kHigh = 0x1.921fb544p+0, kMiddle = 0x1.0b4611a6p-34,
+                   kLow = 0x1.3198a2e037073p-69;
   const double x = angle, n = RoundToInteger(x * 0x1.45f306dc9c883p-1);
   const double r = ((x - n * kHigh) - n * kMiddle) - n * kLow;
   const double sin = SinOfReduced(r), cos = CosOfReduced(r);

@@ -1,6 +1,6 @@
 // Elementary functions for host code. They are the project's own because libm's bits differ between
-// libraries and processors; these are plain IEEE operations in a fixed order, so every host of a job
-// computes the same tables and log-probabilities.
+// libraries and processors; these are plain IEEE operations in a fixed order, so every host of a
+// job computes the same tables and log-probabilities.
 #ifndef TANDEM_COMMON_KERNELS_MATH_H_
 #define TANDEM_COMMON_KERNELS_MATH_H_
 

@@ -69,7 +69,12 @@
 #define TANDEM_TARGET \
   __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #endif
+#if defined(TANDEM_SIMD_PORTABLE)  // Without a target nothing forces it, and sanitizers' builds
+                                   // would
+#define TANDEM_INLINE inline       // take minutes: every lane of every operation is checked apart.
+#else
 #define TANDEM_INLINE TANDEM_TARGET __attribute__((always_inline)) inline
+#endif
 
 // In front of a loop whose count is known and whose body must lie in registers.
 #define TANDEM_UNROLL _Pragma("GCC unroll 32")

@@ -22,12 +22,13 @@ class Communicator {
   virtual int rank() const = 0;  // In the group.
   virtual int size() const = 0;
 
-  // data[i] = the sum over ranks, in fp32, in the order of the fixed binary tree over ranks (ranks r
-  // and r + step join for step = 1, 2, 4...; the lower rank is the left operand), so that every rank
-  // gets the bits that one rank holding all leaves computes. Never a library's own reduction.
+  // data[i] = the sum over ranks, in fp32, in the order of the fixed binary tree over ranks (ranks
+  // r and r + step join for step = 1, 2, 4...; the lower rank is the left operand), so that every
+  // rank gets the bits that one rank holding all leaves computes. Never a library's own reduction.
   virtual absl::Status AllReduceSum(absl::Span<float> data) = 0;
 
   // all = the ranks' `mine`, in rank order; all.size() == size() * mine.size().
+  // `mine` may be this rank's own place in `all`.
   virtual absl::Status AllGather(absl::Span<const std::byte> mine, absl::Span<std::byte> all) = 0;
 
   // data[i] = bitwise or over ranks: the exact copy of the one rank's word that is not zero.

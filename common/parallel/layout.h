@@ -1,4 +1,5 @@
-// Which ranks form which group of which stage. Pure data and functions: every rank computes the same.
+// Which ranks form which group of which stage. Pure data and functions: every rank computes the
+// same.
 #ifndef TANDEM_COMMON_PARALLEL_LAYOUT_H_
 #define TANDEM_COMMON_PARALLEL_LAYOUT_H_
 
@@ -18,7 +19,8 @@ enum class StageKind : uint8_t { kVision = 0, kEncoder = 1, kDecoder = 2 };
 inline constexpr int kNumStages = 3;
 absl::string_view NameOf(StageKind stage);  // "vision", "encoder", "decoder".
 
-// One tensor-parallel group of a stage; its TP degree is its number of ranks. ranks[i] is TP rank i.
+// One tensor-parallel group of a stage; its TP degree is its number of ranks. ranks[i] is TP rank
+// i.
 struct StageGroup {
   std::vector<int> ranks;
 };
@@ -45,23 +47,27 @@ struct LayoutFlags {
 // The largest legal TP degree of a text stage: powers of two that divide the query heads and 8.
 int MaxTextTp(const TextStackConfig& stack);
 
-// Layout for world_size ranks from the short flags and the default rules. `warnings` gets what the user should
-// know (idle ranks). INVALID_ARGUMENT says what does not fit and what would.
+// The same for any stage of a model; of the vision heads and 16 for the vision stage.
+int MaxTp(StageKind stage, const ModelConfig& config);
+
+// Layout for world_size ranks from the short flags and the default rules. `warnings` gets what the
+// user should know (idle ranks). INVALID_ARGUMENT says what does not fit and what would.
 absl::StatusOr<Layout> MakeLayout(const LayoutFlags& flags, const ModelConfig& config,
                                   int world_size, std::vector<std::string>* warnings);
 
-// From the text of a layout file (YAML; "ranks: [1, 2]" or "ranks: 3-6"). INVALID_ARGUMENT with line and key.
+// From the text of a layout file (YAML; "ranks: [1, 2]" or "ranks: 3-6"). INVALID_ARGUMENT with
+// line and key.
 absl::StatusOr<Layout> ParseLayout(absl::string_view yaml, int world_size);
 
-// Every rule: ranks in range, powers of two, heads divide, no rank twice in a group or in two groups of a
-// stage, encoder and decoder present, own coordinator not in a group.
+// Every rule: ranks in range, powers of two, heads divide, no rank twice in a group or in two
+// groups of a stage, encoder and decoder present, own coordinator not in a group.
 absl::Status ValidateLayout(const Layout& layout, const ModelConfig& config);
 
 // The file --print-layout writes; ParseLayout reads it back.
 std::string LayoutToYaml(const Layout& layout);
 
-// Ranks that share groups, directly or through others, form an island: one of them (the lowest) gives
-// all ranks of the island their work in one order, so that no two groups wait for each other.
+// Ranks that share groups, directly or through others, form an island: one of them (the lowest)
+// gives all ranks of the island their work in one order, so that no two groups wait for each other.
 // Returns for each rank its scheduler (itself where it is alone; -1 for idle ranks and an own
 // coordinator).
 std::vector<int> IslandSchedulers(const Layout& layout);

@@ -36,8 +36,7 @@ ThreadPool& PoolOf(int threads) {
 
 LinearWeight RandomWeight(const ProductShape& shape, ComputeType type) {
   const LeafCut cut = {.features = shape.in_features, .num_leaves = shape.num_leaves, .unit = 16};
-  LinearWeight weight =
-      MakeLinearWeight(type, ShardOf(cut, {}).LocalBoundaries(), {shape.outputs});
+  LinearWeight weight = MakeLinearWeight(type, ShardOf(cut, {}).LocalBoundaries(), {shape.outputs});
   auto* words = static_cast<uint32_t*>(weight.data.data());
   uint32_t state = 1;
   for (size_t i = 0; i < weight.bytes() / 4; ++i) {
@@ -128,9 +127,9 @@ void RegisterProducts(int threads) {
     for (ComputeType type : {ComputeType::kBFloat16, ComputeType::kFloat32}) {
       for (Isa isa : SupportedIsas()) {
         for (const LinearKernels& kernels : LinearVariants(isa)) {
-          for (int64_t rows : {int64_t{1}, int64_t{2}, int64_t{4}, int64_t{7}, int64_t{8},
-                               int64_t{9}, int64_t{12}, int64_t{16}, int64_t{32}, int64_t{64},
-                               kEncodeRows}) {
+          for (int64_t rows :
+               {int64_t{1}, int64_t{2}, int64_t{4}, int64_t{7}, int64_t{8}, int64_t{9}, int64_t{12},
+                int64_t{16}, int64_t{32}, int64_t{64}, kEncodeRows}) {
             if (rows == kEncodeRows && shape.outputs > 100000) continue;  // No head when encoding.
             Register(absl::StrCat(rows == kEncodeRows ? "encode/" : "decode/", shape.preset, "/",
                                   shape.name, "/", kernels.For(type).name, "/rows:", rows,
@@ -150,10 +149,12 @@ void RegisterRoofs(int threads) {
            [=](benchmark::State& state) { ReadRoof(state, threads); });
   for (Isa isa : SupportedIsas()) {
     if (isa == Isa::kPortable) continue;
-    Register(absl::StrCat("roof/bf16/", std::string(NameOf(isa)), "/threads:", threads),
-             [=](benchmark::State& state) { ArithmeticRoof(state, MultiplyAddBf16, isa, threads); });
-    Register(absl::StrCat("roof/fp32/", std::string(NameOf(isa)), "/threads:", threads),
-             [=](benchmark::State& state) { ArithmeticRoof(state, MultiplyAddFp32, isa, threads); });
+    Register(
+        absl::StrCat("roof/bf16/", std::string(NameOf(isa)), "/threads:", threads),
+        [=](benchmark::State& state) { ArithmeticRoof(state, MultiplyAddBf16, isa, threads); });
+    Register(
+        absl::StrCat("roof/fp32/", std::string(NameOf(isa)), "/threads:", threads),
+        [=](benchmark::State& state) { ArithmeticRoof(state, MultiplyAddFp32, isa, threads); });
   }
 }
 
@@ -168,8 +169,8 @@ int main(int argc, char** argv) {
   }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::AddCustomContext(
-      "bf16 kernel", tandem::LinearKernelsFor(tandem::SupportedIsas().back()).bf16.name);
+  benchmark::AddCustomContext("bf16 kernel",
+                              tandem::LinearKernelsFor(tandem::SupportedIsas().back()).bf16.name);
   benchmark::RunSpecifiedBenchmarks();
   return 0;
 }

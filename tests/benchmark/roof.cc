@@ -10,18 +10,18 @@ constexpr int kSums = 12;  // Enough in flight for a latency of six cycles on tw
 
 // Named registers and the instruction itself: with intrinsics the compiler may hoist the loop away.
 #define TANDEM_TWELVE(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11)
-#define TANDEM_LOOP(name, features, type, zero, instruction)                                  \
-  __attribute__((target(features))) void name() {                                             \
-    TANDEM_TWELVE(TANDEM_DECLARE_##type)                                                      \
-    const type a = zero, b = zero;                                                            \
-    for (int64_t i = 0; i < kIterations; ++i) {                                               \
-      asm volatile(instruction(0) instruction(1) instruction(2) instruction(3) instruction(4) \
-                       instruction(5) instruction(6) instruction(7) instruction(8)            \
-                           instruction(9) instruction(10) instruction(11)                     \
-                   : "+v"(c0), "+v"(c1), "+v"(c2), "+v"(c3), "+v"(c4), "+v"(c5), "+v"(c6),    \
-                     "+v"(c7), "+v"(c8), "+v"(c9), "+v"(c10), "+v"(c11)                       \
-                   : "v"(a), "v"(b));                                                         \
-    }                                                                                         \
+#define TANDEM_LOOP(name, features, type, zero, instruction)                                      \
+  __attribute__((target(features))) void name() {                                                 \
+    TANDEM_TWELVE(TANDEM_DECLARE_##type)                                                          \
+    const type a = zero, b = zero;                                                                \
+    for (int64_t i = 0; i < kIterations; ++i) {                                                   \
+      asm volatile(instruction(0) instruction(1) instruction(2) instruction(3) instruction(4)     \
+                       instruction(5) instruction(6) instruction(7) instruction(8) instruction(9) \
+                           instruction(10) instruction(11)                                        \
+                   : "+v"(c0), "+v"(c1), "+v"(c2), "+v"(c3), "+v"(c4), "+v"(c5), "+v"(c6),        \
+                     "+v"(c7), "+v"(c8), "+v"(c9), "+v"(c10), "+v"(c11)                           \
+                   : "v"(a), "v"(b));                                                             \
+    }                                                                                             \
   }
 #define TANDEM_DECLARE___m512(k) __m512 c##k = _mm512_setzero_ps();
 #define TANDEM_DECLARE___m256(k) __m256 c##k = _mm256_setzero_ps();

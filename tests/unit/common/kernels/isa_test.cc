@@ -1,5 +1,6 @@
 // The choice of an instruction set, and its refusals.
 #include "common/kernels/isa.h"
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -1,5 +1,7 @@
 // Products: the same bits as the definition on every instruction set, for any rows, threads,
 // tensor- parallel degree and run of columns.
+#include "common/kernels/linear.h"
+
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -13,7 +15,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/kernels/linear.h"
 #include "common/parallel/leaves.h"
 #include "gtest/gtest.h"
 #include "tests/unit/common/kernels/linear_reference.h"

@@ -1,11 +1,12 @@
 // Packing: where elements go, how they are rounded, which are refused.
+#include "common/kernels/linear_weight.h"
+
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
-#include "common/kernels/linear_weight.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

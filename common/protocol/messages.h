@@ -1,0 +1,209 @@
+// What ranks say to each other, beside the collectives of a group. Described in docs/protocol.md.
+//
+// Coordinator -> leader of a group (its TP rank 0): EncodeBatch, Admit, ReleaseMemory,
+// ForwardEncode, ForwardDecode. Leader -> its island's scheduler: GroupStatus. Scheduler ->
+// members: Order, Shutdown. Encoder rank -> decoder rank: EncoderOutput. Leader -> coordinator: the
+// rest.
+#ifndef TANDEM_COMMON_PROTOCOL_MESSAGES_H_
+#define TANDEM_COMMON_PROTOCOL_MESSAGES_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/kernels/ops.h"
+#include "common/protocol/codec.h"
+
+namespace tandem {
+
+enum class MessageKind : uint16_t {  // Wire format: append, never renumber.
+  kShutdown = 1,                     // coordinator -> schedulers -> members
+  kOrder = 2,                        // scheduler -> members: enter the group's next piece of work
+  kGroupStatus = 3,                  // leader -> scheduler
+  kEncodeBatch = 4,                  // coordinator -> encoder leader
+  kEncoderOutput = 5,                // encoder rank -> decoder rank
+  kEncoded = 6,                      // encoder leader -> coordinator
+  kAdmit = 7,                        // coordinator -> decoder leader
+  kReleaseMemory = 8,                // coordinator -> decoder leader
+  kSequenceStarted = 9,              // decoder leader -> coordinator
+  kSequenceDone = 10,                // decoder leader -> coordinator
+  kSequenceEvicted = 11,             // decoder leader -> coordinator
+  kForwardEncode = 12,               // coordinator -> encoder leader
+  kForwardDecode = 13,               // coordinator -> decoder leader
+  kForwardTensor = 14,               // any rank -> coordinator
+};
+
+// A group of the layout, by its place in the list of all groups (AllGroups in layout_groups.h).
+using GroupId = int32_t;
+// An encoded prompt while it is in flight; the coordinator counts them up.
+using MemoryKey = uint64_t;
+using SequenceId = uint64_t;
+
+struct Order {
+  GroupId group = 0;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<Order> Decode(absl::Span<const std::byte> bytes);
+};
+
+// Sent when a piece of work ended (`completed`) and when work arrives at an idle group.
+struct GroupStatus {
+  GroupId group = 0;
+  uint8_t completed = 0;
+  uint8_t has_work = 0;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<GroupStatus> Decode(absl::Span<const std::byte> bytes);
+};
+
+// One prompt to encode. Rows are the valid tokens; where the mask of `forward` has holes, positions
+// says their columns (else it is empty: 0, 1, 2...).
+struct EncodeItem {
+  MemoryKey key = 0;
+  std::vector<int32_t> token_ids;
+  std::vector<int32_t> positions;
+};
+
+struct EncodeBatch {
+  uint64_t batch_id = 0;
+  GroupId encoder_group = 0;
+  GroupId decoder_group = 0;
+  std::vector<EncodeItem> items;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<EncodeBatch> Decode(absl::Span<const std::byte> bytes);
+};
+
+// Hidden states of one prompt [rows, hidden] in the compute type (bf16 bits, or floats).
+struct EncoderOutput {
+  GroupId decoder_group = 0;
+  MemoryKey key = 0;
+  std::vector<int32_t> positions;  // As in EncodeItem.
+  uint64_t rows = 0;
+  uint64_t hidden_dim = 0;
+  uint8_t bf16 = 0;
+  std::vector<std::byte> data;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<EncoderOutput> Decode(absl::Span<const std::byte> bytes);
+};
+
+struct Encoded {
+  uint64_t batch_id = 0;
+  GroupId encoder_group = 0;
+  uint32_t items = 0;
+  uint32_t tokens = 0;
+  // Seconds since the epoch on the encoder leader's clock.
+  double start_seconds = 0;
+  double end_seconds = 0;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<Encoded> Decode(absl::Span<const std::byte> bytes);
+};
+
+// A sequence to decode: everything the decoder knows of a request.
+struct SequenceSpec {
+  SequenceId id = 0;
+  MemoryKey memory = 0;
+  std::vector<int32_t> prompt;          // Decoder prompt, the start token first.
+  int32_t max_tokens = 0;               // Generated at most, the stop token included.
+  int32_t min_tokens = 0;               // Stop tokens are forbidden before.
+  std::vector<int32_t> stop_token_ids;  // Sorted; the eos ids among them unless ignored.
+  int32_t num_logprobs = -1;            // Alternatives a token; -1: no log-probabilities.
+};
+
+struct Admit {
+  GroupId decoder_group = 0;
+  SequenceSpec sequence;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<Admit> Decode(absl::Span<const std::byte> bytes);
+};
+
+struct ReleaseMemory {
+  GroupId decoder_group = 0;
+  MemoryKey key = 0;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<ReleaseMemory> Decode(absl::Span<const std::byte> bytes);
+};
+
+// SequenceStarted and SequenceEvicted.
+struct SequenceNote {
+  SequenceId id = 0;
+  double seconds = 0;  // Since the epoch, on the leader's clock.
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<SequenceNote> Decode(absl::Span<const std::byte> bytes);
+};
+
+enum class SequenceEnd : uint8_t { kStop = 0, kLength = 1, kNonfinite = 2 };
+
+struct TokenLogprobs {
+  float logprob = 0;
+  std::vector<Candidate> top;  // logit holds the log-probability.
+};
+
+struct SequenceDone {
+  SequenceId id = 0;
+  SequenceEnd reason = SequenceEnd::kLength;
+  int32_t stop_token = -1;
+  int32_t completion_tokens = 0;   // The stop token included.
+  std::vector<int32_t> token_ids;  // Without the stop token.
+  float cumulative_logprob = 0;    // With log-probabilities only.
+  std::vector<TokenLogprobs> logprobs;
+  double start_seconds = 0;  // As in Encoded: joined the batch, left it.
+  double end_seconds = 0;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<SequenceDone> Decode(absl::Span<const std::byte> bytes);
+};
+
+// One row of `forward` on the decoder: teacher-forced ids at their columns.
+struct ForwardRow {
+  MemoryKey memory = 0;
+  std::vector<int32_t> token_ids;
+  std::vector<int32_t> positions;
+};
+
+struct ForwardDecode {
+  GroupId decoder_group = 0;
+  uint8_t taps = 0;
+  std::vector<ForwardRow> rows;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<ForwardDecode> Decode(absl::Span<const std::byte> bytes);
+};
+
+// An EncodeBatch whose states the coordinator wants itself, with every intermediate (`taps`) or
+// not. What an encoder group hands round internally too; then wants_states is 0 for a plain
+// EncodeBatch.
+struct ForwardEncode {
+  uint8_t wants_states = 1;
+  uint8_t taps = 0;
+  EncodeBatch batch;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<ForwardEncode> Decode(absl::Span<const std::byte> bytes);
+};
+
+// Rows of an intermediate of `forward`: columns [first_column, + cols) of the tensor of that name.
+// Rows follow the batch's valid tokens in order. `last` marks the end of one rank's tensors.
+struct ForwardTensor {
+  std::string name;
+  uint8_t last = 0;
+  uint64_t first_row = 0;
+  uint64_t rows = 0;
+  uint64_t first_column = 0;
+  uint64_t cols = 0;
+  std::vector<float> data;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<ForwardTensor> Decode(absl::Span<const std::byte> bytes);
+};
+
+}  // namespace tandem
+
+#endif  // TANDEM_COMMON_PROTOCOL_MESSAGES_H_

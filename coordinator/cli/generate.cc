@@ -1,0 +1,262 @@
+// tandem generate
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "common/text/tokenizer.h"
+#include "coordinator/cli/verbs.h"
+#include "coordinator/generate_job.h"
+#include "coordinator/io/progress.h"
+#include "coordinator/io/run_record.h"
+
+namespace tandem {
+namespace {
+
+AddBos AddBosOf(const std::string& name) {
+  if (name == "always") return AddBos::kAlways;
+  if (name == "never") return AddBos::kNever;
+  return AddBos::kAuto;
+}
+
+// What only rank 0 needs: input, tokenizer, output.
+class Frontend {
+ public:
+  Frontend(Options& options, const std::vector<std::string>& command)
+      : options_(options), command_(command) {}
+
+  absl::Status Open() {
+    TANDEM_RETURN_IF_ERROR(OpenTokenizer());
+    TANDEM_RETURN_IF_ERROR(OpenInput());
+    return options_.Flag("dry-run") ? absl::OkStatus() : OpenOutput();
+  }
+
+  // On the coordinator's thread.
+  absl::Status Coordinate(Session& session, CoordinatorPort& port);
+  // Every line is parsed and tokenized; nothing is computed.
+  absl::Status DryRun(const Session& session);
+
+  const JobCounts& counts() const { return counts_; }
+
+ private:
+  absl::Status OpenTokenizer();
+  absl::Status OpenInput();
+  absl::Status OpenOutput();
+  InputPipelineOptions PipelineOptions(const Session& session, CoordinatorPort* port) const;
+  absl::Status WriteRecord(const Session& session, absl::Time start) const;
+
+  Options& options_;
+  const std::vector<std::string>& command_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<LineReader> reader_;
+  std::unique_ptr<ResultWriter> writer_;
+  std::string output_path_;
+  JobCounts counts_;
+  DispatchCounts dispatch_;
+};
+
+absl::Status Frontend::OpenTokenizer() {
+  const std::string& model = options_.Text("model");
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::LoadFromModelDir(model);
+  if (tokenizer.ok()) {
+    tokenizer_ = *std::move(tokenizer);
+    return absl::OkStatus();
+  }
+  // A folder without one serves token ids.
+  if (absl::IsNotFound(tokenizer.status())) return absl::OkStatus();
+  return WithExitCode(tokenizer.status(), ExitCode::kModel);
+}
+
+absl::Status Frontend::OpenInput() {
+  const int64_t max_line_bytes = *options_.Integer("max-line-bytes");
+  if (const std::optional<std::string> line = RequestLineOf(options_)) {
+    int ends[2];
+    if (pipe(ends) != 0) return absl::InternalError("no pipe for --prompt");
+    const std::string text = absl::StrCat(*line, "\n");
+    // A thread fills it: a long prompt does not fit a pipe's buffer.
+    std::thread([text, fd = ends[1]] {
+      for (size_t at = 0; at < text.size();) {
+        const ssize_t wrote = write(fd, text.data() + at, text.size() - at);
+        if (wrote <= 0) break;
+        at += static_cast<size_t>(wrote);
+      }
+      close(fd);
+    }).detach();
+    reader_ = std::make_unique<LineReader>(ends[0], /*owned=*/true, "--prompt", max_line_bytes);
+    return absl::OkStatus();
+  }
+  TANDEM_ASSIGN_OR_RETURN(reader_, LineReader::Open(options_.Text("input"), max_line_bytes));
+  return absl::OkStatus();
+}
+
+absl::Status Frontend::OpenOutput() {
+  output_path_ = options_.Text("output");
+  if (output_path_.empty()) output_path_ = "-";
+  ResultWriterOptions options;
+  options.path = output_path_;
+  options.input = options_.Text("input");
+  options.overwrite = options_.Flag("overwrite");
+  options.ordered = !options_.Flag("unordered");
+  options.reorder_window = *options_.Integer("reorder-window");
+  TANDEM_ASSIGN_OR_RETURN(writer_, ResultWriter::Open(options));
+  return absl::OkStatus();
+}
+
+InputPipelineOptions Frontend::PipelineOptions(const Session& session,
+                                               CoordinatorPort* port) const {
+  const ModelConfig& model = session.model();
+  InputPipelineOptions out;
+  out.num_threads = std::clamp(session.facts()[0].num_cpus, 1, 8);
+  out.max_line_bytes = *options_.Integer("max-line-bytes");
+  out.defaults = MakeRequestDefaults(options_);
+  out.parse.ignore_unknown_fields = options_.Flag("ignore-unknown-fields");
+  out.parse.encoder_vocab_size = model.encoder.vocab_size;
+  out.parse.decoder_vocab_size = model.decoder.vocab_size;
+  out.prepare.tokenizer = tokenizer_.get();
+  out.prepare.add_bos = AddBosOf(options_.Text("add-bos"));
+  out.prepare.no_special_in_prompt = options_.Flag("no-special-in-prompt");
+  out.prepare.truncate = options_.Flag("truncate");
+  out.prepare.max_model_len = session.max_model_len();
+  out.prepare.max_decoder_len =
+      std::max(session.max_model_len(), model.decoder.max_position_embeddings);
+  out.prepare.decoder_start_token_id = model.decoder_start_token_id;
+  out.prepare.eos_token_ids = model.eos_token_ids;
+  out.prepare.kv_pages = session.SmallestPool();
+  if (port != nullptr) out.on_ready = [port] { port->Wake(); };
+  return out;
+}
+
+absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
+  const absl::Time start = absl::Now();
+  LogSession(session);
+  InputPipeline input(std::move(reader_), PipelineOptions(session, &port));
+  DispatcherConfig dispatch;
+  dispatch.groups = session.groups();
+  dispatch.max_num_seqs = static_cast<int>(*options_.Integer("max-num-seqs"));
+  dispatch.max_batch_tokens = *options_.Integer("max-batch-tokens");
+  Progress progress(ProgressForStderr(options_.Flag("quiet")));
+  ProgressState state;
+  GenerateJobOptions job_options;
+  job_options.tokenizer = tokenizer_.get();
+  job_options.text_format = options_.Text("format") == "text";
+  job_options.on_progress = [&](const JobCounts& counts, double share) {
+    state.failed = 0;
+    for (const int64_t errors : counts.errors) state.failed += errors;
+    state.finished = counts.answered + state.failed;
+    state.tokens = counts.completion_tokens;
+    state.total_is_estimate = share < 1.0;
+    state.total =
+        share > 0.0 ? static_cast<int64_t>(static_cast<double>(counts.requests) / share) : 0;
+    progress.Update(state);
+  };
+  GenerateJob job(std::move(job_options), std::move(dispatch), input, *writer_, port);
+  const absl::Status status = job.Run();
+  counts_ = job.counts();
+  dispatch_ = job.dispatch_counts();
+  TANDEM_RETURN_IF_ERROR(status);
+  state.total = state.finished;
+  progress.Finish(state);
+  LogDebug(absl::StrFormat(
+      "%d prompts encoded in %d batches, %d shared an encoding, %d sequences put back",
+      dispatch_.prompts_encoded, dispatch_.encoder_batches, dispatch_.prompts_shared,
+      dispatch_.evictions));
+  if (output_path_ == "-") return absl::OkStatus();
+  return WriteRecord(session, start);
+}
+
+absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) const {
+  RunRecord record;
+  record.version = VersionText();
+  record.commit = CommitText();
+  record.command = command_;
+  record.settings = options_.Settings();
+  record.model_path = session.model_directory();
+  record.model_identity = absl::StrFormat("%016x", session.model_hash());
+  if (tokenizer_ != nullptr) {
+    record.tokenizer = absl::StrFormat("%016x", tokenizer_->identity_hash());
+  }
+  record.compute_type = session.compute_type() == ComputeType::kBFloat16 ? "bfloat16" : "float32";
+  record.numerics_class = absl::StrFormat("%016x", session.numerics_class());
+  record.isa = std::string(session.isa());
+  record.layout_yaml = LayoutToYaml(session.layout());
+  for (const RankFacts& facts : session.facts()) record.hosts.push_back(facts.host);
+  record.start = start;
+  record.end = absl::Now();
+  record.requests = counts_.requests;
+  record.answered = counts_.answered;
+  record.prompt_tokens = counts_.prompt_tokens;
+  record.completion_tokens = counts_.completion_tokens;
+  std::copy(std::begin(counts_.errors), std::end(counts_.errors), std::begin(record.errors));
+  return WriteRunRecord(record, output_path_);
+}
+
+absl::Status Frontend::DryRun(const Session& session) {
+  InputPipeline input(std::move(reader_), PipelineOptions(session, nullptr));
+  IdSet ids;
+  while (true) {
+    TANDEM_ASSIGN_OR_RETURN(std::optional<InputPipeline::Item> item, input.WaitNext());
+    if (!item.has_value()) break;
+    ++counts_.requests;
+    std::optional<RejectedLine> rejected;
+    if (std::holds_alternative<RejectedLine>(*item)) {
+      rejected = std::get<RejectedLine>(std::move(*item));
+      if (rejected->id_given) ids.Insert(rejected->id.key);
+    } else {
+      const PreparedRequest& prepared = std::get<PreparedRequest>(*item);
+      if (ids.Insert(prepared.request.id.key)) {
+        ++counts_.answered;
+        counts_.prompt_tokens += static_cast<int64_t>(prepared.dispatch.encoder_ids.size());
+      } else {
+        rejected = Reject(prepared.request, DuplicateIdError(prepared.request.id.json));
+      }
+    }
+    if (!rejected.has_value()) continue;
+    ++counts_.errors[static_cast<int>(rejected->error.code)];
+    LogWarn(absl::StrCat("line ", rejected->line, ": ", rejected->error.message));
+  }
+  for (const std::string& line : session.PlannedLines()) LogInfo(line);
+  LogInfo(absl::StrFormat("%d requests would be served with %d prompt tokens, %d would fail",
+                          counts_.answered, counts_.prompt_tokens, counts_.failed()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+ExitCode RunGenerate(World& world, Options options, const std::vector<std::string>& command) {
+  const bool coordinates = world.rank() == kCoordinatorRank;
+  SessionSettings settings = MakeSessionSettings(options);
+  Frontend frontend(options, command);
+  const bool print_layout = options.Flag("print-layout");
+  absl::Status ready;
+  if (coordinates && !print_layout) ready = frontend.Open();
+  if (print_layout || options.Flag("dry-run")) {
+    absl::StatusOr<std::unique_ptr<Session>> session = Session::Open(world, settings, ready);
+    absl::Status status = session.status();
+    if (status.ok() && coordinates) {
+      for (const std::string& warning : (*session)->warnings()) LogWarn(warning);
+      if (print_layout) {
+        absl::PrintF("%s", LayoutToYaml((*session)->layout()));
+      } else {
+        status = frontend.DryRun(**session);
+      }
+    }
+    if (!status.ok()) return Conclude(world, {.status = status, .agreed = true});
+    return frontend.counts().failed() > 0 ? ExitCode::kFailedRequests : ExitCode::kOk;
+  }
+  const JobOutcome outcome = RunJob(
+      world, settings, ready,
+      [&](Session& session, CoordinatorPort& port) { return frontend.Coordinate(session, port); });
+  if (!outcome.status.ok()) return Conclude(world, outcome);
+  return frontend.counts().failed() > 0 ? ExitCode::kFailedRequests : ExitCode::kOk;
+}
+
+}  // namespace tandem

@@ -1,0 +1,224 @@
+#include "coordinator/cli/help.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "coordinator/io/request_error.h"
+#include "coordinator/io/request_fields.h"
+
+namespace tandem {
+namespace {
+
+constexpr size_t kHelpColumn = 28;
+constexpr size_t kHelpWidth = 90;
+
+// Words in lines of at most kHelpWidth, each line but the first indented.
+std::string Wrapped(absl::string_view text, size_t indent) {
+  std::string out;
+  size_t column = indent;
+  for (const absl::string_view word : absl::StrSplit(text, ' ')) {
+    if (column > indent && column + 1 + word.size() > kHelpWidth) {
+      absl::StrAppend(&out, "\n", std::string(indent, ' '));
+      column = indent;
+    }
+    if (column > indent) {
+      out.push_back(' ');
+      ++column;
+    }
+    absl::StrAppend(&out, word);
+    column += word.size();
+  }
+  return out;
+}
+
+// "--max-tokens N", "--load auto|map|copy|read".
+std::string FlagWithValue(const OptionInfo& option) {
+  const absl::string_view value =
+      option.type == OptionType::kChoice ? option.choices : option.value_name;
+  std::string flag = absl::StrCat("--", option.name);
+  if (!value.empty()) absl::StrAppend(&flag, " ", value);
+  if (option.type == OptionType::kFlag && option.default_value == "true") {
+    absl::StrAppend(&flag, "=false");
+  }
+  return flag;
+}
+
+bool ShowsDefault(const OptionInfo& option) {
+  return !option.default_value.empty() && option.type != OptionType::kFlag;
+}
+
+std::string Indented(absl::string_view lines) {
+  std::string out;
+  for (const absl::string_view line : absl::StrSplit(lines, '\n', absl::SkipEmpty())) {
+    absl::StrAppend(&out, "  ", line, "\n");
+  }
+  return out;
+}
+
+std::string VerbList() {
+  std::string out;
+  for (const VerbInfo& verb : VerbTable()) {
+    absl::StrAppend(&out, "  ", verb.name, std::string(12 - verb.name.size(), ' '),
+                    Wrapped(verb.summary, 14), "\n");
+  }
+  return out;
+}
+
+// In a table's cell '|' would end it.
+std::string Cell(absl::string_view text) { return absl::StrReplaceAll(text, {{"|", "\\|"}}); }
+
+std::string VerbsOf(const OptionInfo& option) {
+  std::vector<std::string> names;
+  for (int verb = 0; verb < kNumVerbs; ++verb) {
+    if (option.BelongsTo(static_cast<Verb>(verb))) {
+      names.push_back(std::string(NameOf(static_cast<Verb>(verb))));
+    }
+  }
+  return names.size() == kNumVerbs ? "all" : absl::StrJoin(names, ", ");
+}
+
+std::string ReferenceVerbs() {
+  std::string out = "## Verbs\n";
+  for (const VerbInfo& verb : VerbTable()) {
+    absl::StrAppend(&out, "\n### tandem ", verb.name, "\n\nIt ", verb.summary, ".\n\n```\ntandem ",
+                    verb.usage, "\n```\n\nExamples:\n\n```sh\n", verb.examples, "```\n");
+  }
+  return out;
+}
+
+std::string ReferenceFlags() {
+  std::string out =
+      "\n## Flags\n\n"
+      "Each flag is also a key of the file that `--config` names (`max_tokens: 64`) and an "
+      "environment variable (`TANDEM_MAX_TOKENS=64`); `_` and `-` are the same in names. The "
+      "strongest word on a setting is the request's own field, then the flag, the environment, the "
+      "`--config` file, the model's `generation_config.json`, and the default below. "
+      "`--print-config` shows every value with where it came from. `--help` and `--version` "
+      "do what they do everywhere.\n";
+  for (int group = 0; group < kNumOptionGroups; ++group) {
+    absl::StrAppend(&out, "\n### ", NameOf(static_cast<OptionGroup>(group)),
+                    "\n\n| flag | of | default | what |\n| --- | --- | --- | --- |\n");
+    for (const OptionInfo& option : OptionTable()) {
+      if (static_cast<int>(option.group) != group) continue;
+      absl::StrAppend(&out, "| `", Cell(FlagWithValue(option)), "` | ", VerbsOf(option), " | ",
+                      option.default_value.empty() ? "-" : option.default_value, " | ",
+                      Cell(option.help), " |\n");
+    }
+  }
+  return out;
+}
+
+std::string ReferenceFields() {
+  std::string out =
+      "\n## Requests\n\n"
+      "One JSON object a line, UTF-8. Blank lines are skipped. `null` is the same as a field that "
+      "is "
+      "not there (`metadata` excepted). Where an integer is wanted, `2.0` is one and `2.5` is not; "
+      "an id is written without fraction and exponent. A field may stand in a line once. Arrays "
+      "and "
+      "objects are nested at most 64 deep, and numbers lie within the range of a double.\n\n"
+      "| field | value | default | what |\n| --- | --- | --- | --- |\n";
+  for (const FieldInfo& field : FieldTable()) {
+    absl::StrAppend(&out, "| `", field.name, "` | ", Cell(field.expects), " | ",
+                    Cell(field.default_text), " | ", Cell(field.note),
+                    field.served         ? ""
+                    : field.note.empty() ? "checked; this version serves the default alone"
+                                         : "; this version serves the default alone",
+                    " |\n");
+  }
+  return out;
+}
+
+std::string ReferenceResults() {
+  std::string out =
+      "\n## Results\n\n"
+      "```\n"
+      "{\"id\":\"7\",\"outputs\":[{\"index\":0,\"text\":\"MMXXVI\",\"token_ids\":[88,301],"
+      "\"finish_reason\":\"stop\",\"stop_reason\":1,\"cumulative_logprob\":-0.0123,"
+      "\"logprobs\":[{\"token_id\":88,\"token\":\"MM\",\"logprob\":-0.01,"
+      "\"top\":[{\"token_id\":88,\"token\":\"MM\",\"logprob\":-0.01}]}]}],"
+      "\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3,\"total_tokens\":12},"
+      "\"metadata\":{}}\n"
+      "{\"id\":\"8\",\"error\":{\"code\":\"prompt_too_long\",\"message\":\"prompt has 131,090 "
+      "tokens; "
+      "the model takes 131,072 (use --truncate to cut it)\",\"param\":\"prompt\"},\"line\":9}\n"
+      "```\n\n"
+      "`token_ids` leaves the stop token out, `completion_tokens` counts it. `finish_reason` is "
+      "`stop` or `length`; `stop_reason` is the stop token's id, null with `length`. `logprobs` "
+      "is there where it was asked for, `metadata` where it was given, `\"truncated\":true` where "
+      "`--truncate` cut the prompt. `text` is null where the model folder has no tokenizer. "
+      "Numbers "
+      "are the shortest decimals that read back as the same fp32 value. `line` counts from 1. A "
+      "line "
+      "whose `id` cannot be read has the id of a line without one: its number from 0.\n\n"
+      "### Error codes\n\n| code | what |\n| --- | --- |\n";
+  for (const RequestErrorInfo& error : RequestErrorTable()) {
+    absl::StrAppend(&out, "| `", error.name, "` | ", Cell(error.meaning), " |\n");
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string ProgramHelp() {
+  return absl::StrCat(
+      "tandem - distributed inference of T5Gemma 2\n\nUsage:\n  tandem VERB [flags]\n"
+      "  tandem VERB --help\n  tandem --version\n\nVerbs:\n",
+      VerbList(),
+      "\nFor a first try:\n  tandem generate --model DIR --prompt TEXT --format text\n");
+}
+
+std::string VerbHelp(Verb verb) {
+  const VerbInfo& info = InfoOf(verb);
+  std::string out =
+      absl::StrCat("tandem ", info.name, " - ", Wrapped(info.summary, 10 + info.name.size()),
+                   "\n\nUsage:\n  tandem ", info.usage, "\n");
+  for (int group = 0; group < kNumOptionGroups; ++group) {
+    std::string lines;
+    for (const OptionInfo& option : OptionTable()) {
+      if (static_cast<int>(option.group) != group || !option.BelongsTo(verb)) continue;
+      std::string help(option.help);
+      if (ShowsDefault(option)) absl::StrAppend(&help, " (default: ", option.default_value, ")");
+      std::string line = absl::StrCat("  ", FlagWithValue(option));
+      if (line.size() + 2 > kHelpColumn) {
+        absl::StrAppend(&line, "\n", std::string(kHelpColumn, ' '));
+      } else {
+        line.resize(kHelpColumn, ' ');
+      }
+      absl::StrAppend(&lines, line, Wrapped(help, kHelpColumn), "\n");
+    }
+    if (lines.empty()) continue;
+    absl::StrAppend(&out, "\n", NameOf(static_cast<OptionGroup>(group)), ":\n", lines);
+  }
+  absl::StrAppend(
+      &out, "  --help", std::string(kHelpColumn - 8, ' '), "this text\n\nExamples:\n",
+      Indented(info.examples),
+      "\nEach flag is also a key of --config (max_tokens: 64) and an environment variable\n"
+      "(TANDEM_MAX_TOKENS=64). The flag is the strongest.\n");
+  return out;
+}
+
+std::string ReferencePage() {
+  return absl::StrCat(
+      "# Reference\n\n"
+      "Made of the tables in the source (`coordinator/cli/option_table.cc`, "
+      "`coordinator/io/request_fields.cc`, `coordinator/io/request_error.cc`); a test fails when "
+      "this page and they differ.\n\n",
+      ReferenceVerbs(), ReferenceFlags(), ReferenceFields(), ReferenceResults(),
+      "\n## Exit codes\n\n| code | what |\n| --- | --- |\n"
+      "| 0 | all requests were answered |\n"
+      "| 1 | a bug of tandem's |\n"
+      "| 2 | usage, configuration or layout, before any rank computes |\n"
+      "| 3 | done, with failed requests |\n"
+      "| 4 | the model or the tokenizer |\n"
+      "| 5 | a rank or host is lost, or stalled |\n"
+      "| 6 | input or output |\n"
+      "| 75 | stopped on request; run it again to go on |\n");
+}
+
+}  // namespace tandem

@@ -1,0 +1,232 @@
+#include "coordinator/cli/options.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "common/base/check.h"
+#include "common/base/exit_code.h"
+#include "common/base/json_text.h"
+#include "common/base/status_macros.h"
+
+namespace tandem {
+namespace {
+
+std::optional<bool> ParseBool(absl::string_view text) {
+  const std::string word = absl::AsciiStrToLower(text);
+  if (word == "true" || word == "yes" || word == "on" || word == "1") return true;
+  if (word == "false" || word == "no" || word == "off" || word == "0") return false;
+  return std::nullopt;
+}
+
+std::optional<int64_t> ParseInteger(absl::string_view text) {
+  int64_t value = 0;
+  if (!absl::SimpleAtoi(text, &value)) return std::nullopt;
+  return value;
+}
+
+bool IsTokenId(absl::string_view text) {
+  const std::optional<int64_t> id = ParseInteger(text);
+  return id.has_value() && *id >= 0 && *id <= std::numeric_limits<int32_t>::max();
+}
+
+// What a value must be, as messages say it; empty where `value` is that.
+std::string WantedInstead(const OptionInfo& option, absl::string_view value) {
+  switch (option.type) {
+    case OptionType::kFlag:
+      return ParseBool(value).has_value() ? "" : "true or false";
+    case OptionType::kInteger: {
+      const std::optional<int64_t> integer = ParseInteger(value);
+      if (integer.has_value() && *integer >= option.minimum && *integer <= option.maximum) {
+        return "";
+      }
+      const bool word = !ParseInteger(option.default_value).has_value();
+      if (word && value == option.default_value) return "";
+      return absl::StrCat(word ? absl::StrCat(option.default_value, " or ") : "",
+                          "an integer from ", WithCommas(option.minimum), " to ",
+                          WithCommas(option.maximum));
+    }
+    case OptionType::kText:
+      return "";
+    case OptionType::kChoice: {
+      const std::vector<std::string> choices = absl::StrSplit(option.choices, '|');
+      if (std::find(choices.begin(), choices.end(), value) != choices.end()) return "";
+      return absl::StrReplaceAll(option.choices, {{"|", ", "}});
+    }
+    case OptionType::kTokenIds:
+      for (const absl::string_view id : absl::StrSplit(value, ',')) {
+        if (!IsTokenId(absl::StripAsciiWhitespace(id))) return "token ids with commas between them";
+      }
+      return "";
+  }
+  return "";
+}
+
+std::string ConfigKey(absl::string_view name) { return absl::StrReplaceAll(name, {{"-", "_"}}); }
+
+// Of these one-time orders a settings file says nothing.
+bool IsOrder(absl::string_view name) { return name == "config" || name == "print-config"; }
+
+}  // namespace
+
+absl::string_view NameOf(Origin origin) {
+  constexpr absl::string_view kNames[] = {"flag", "environment", "config file",
+                                          "generation_config.json", "built-in"};
+  return kNames[static_cast<size_t>(origin)];
+}
+
+Options::Options(Verb verb) : verb_(verb) {
+  for (const OptionInfo& option : OptionTable()) {
+    values_.push_back({.text = std::string(option.default_value), .origin = Origin::kBuiltIn});
+  }
+}
+
+const Options::Value& Options::Find(absl::string_view name, OptionType type) const {
+  const int option = FindOption(verb_, name);
+  TANDEM_CHECK(option >= 0);
+  const OptionType actual = OptionTable()[static_cast<size_t>(option)].type;
+  TANDEM_CHECK(actual == type || (actual == OptionType::kChoice && type == OptionType::kText));
+  return values_[static_cast<size_t>(option)];
+}
+
+bool Options::Flag(absl::string_view name) const {
+  return ParseBool(Find(name, OptionType::kFlag).text).value_or(false);
+}
+
+std::optional<int64_t> Options::Integer(absl::string_view name) const {
+  return ParseInteger(Find(name, OptionType::kInteger).text);
+}
+
+const std::string& Options::Text(absl::string_view name) const {
+  return Find(name, OptionType::kText).text;
+}
+
+std::vector<int32_t> Options::TokenIds(absl::string_view name) const {
+  std::vector<int32_t> ids;
+  for (const absl::string_view id :
+       absl::StrSplit(Find(name, OptionType::kTokenIds).text, ',', absl::SkipWhitespace())) {
+    ids.push_back(static_cast<int32_t>(ParseInteger(id).value_or(0)));
+  }
+  return ids;
+}
+
+Origin Options::OriginOf(absl::string_view name) const {
+  const int option = FindOption(verb_, name);
+  TANDEM_CHECK(option >= 0);
+  return values_[static_cast<size_t>(option)].origin;
+}
+
+bool Options::IsGiven(absl::string_view name) const { return OriginOf(name) < Origin::kModel; }
+
+absl::Status Options::Set(int option, std::string value, Origin origin, absl::string_view where) {
+  const OptionInfo& info = OptionTable()[static_cast<size_t>(option)];
+  if (const std::string wanted = WantedInstead(info, value); !wanted.empty()) {
+    return WithExitCode(absl::InvalidArgumentError(absl::StrCat(
+                            where, " must be ", wanted, ", not ", JsonString(Shorten(value, 80)))),
+                        ExitCode::kUsage);
+  }
+  if (info.type == OptionType::kFlag) value = *ParseBool(value) ? "true" : "false";
+  Value& current = values_[static_cast<size_t>(option)];
+  if (current.origin >= origin) current = {.text = std::move(value), .origin = origin};
+  return absl::OkStatus();
+}
+
+absl::Status Options::SetModelDefault(absl::string_view name, std::string value) {
+  const int option = FindOption(verb_, name);
+  TANDEM_CHECK(option >= 0);
+  return Set(option, std::move(value), Origin::kModel,
+             absl::StrCat("generation_config.json: ", ConfigKey(name)));
+}
+
+void Options::Reset(absl::string_view name) {
+  const int option = FindOption(verb_, name);
+  TANDEM_CHECK(option >= 0);
+  values_[static_cast<size_t>(option)] = {
+      .text = std::string(OptionTable()[static_cast<size_t>(option)].default_value),
+      .origin = Origin::kBuiltIn};
+}
+
+std::string Options::PrintConfig() const {
+  std::string out;
+  for (const RunSetting& setting : Settings()) {
+    const OptionInfo& info = OptionTable()[static_cast<size_t>(FindOption(verb_, setting.name))];
+    // Free text is quoted as JSON does it, which is YAML, too. A setting without a value is null;
+    // one that was given as an empty text is "".
+    std::string value = setting.value;
+    if (info.type == OptionType::kText && IsGiven(info.name)) value = JsonString(value);
+    if (info.type == OptionType::kTokenIds && !value.empty()) value = absl::StrCat("[", value, "]");
+    std::string line = absl::StrCat(setting.name, ":", value.empty() ? "" : " ", value);
+    if (line.size() < 38) line.resize(38, ' ');
+    absl::StrAppend(&out, line, "  # ", setting.origin, "\n");
+  }
+  return out;
+}
+
+std::vector<RunSetting> Options::Settings() const {
+  std::vector<RunSetting> settings;
+  for (size_t i = 0; i < values_.size(); ++i) {
+    const OptionInfo& info = OptionTable()[i];
+    if (!info.BelongsTo(verb_) || IsOrder(info.name)) continue;
+    settings.push_back(
+        {ConfigKey(info.name), values_[i].text, std::string(NameOf(values_[i].origin))});
+  }
+  return settings;
+}
+
+LogOptions MakeLogOptions(const Options& options) {
+  LogOptions log;
+  // Both are choices of the table: they parse.
+  log.level = ParseLogLevel(options.Text("log-level")).value_or(LogLevel::kInfo);
+  log.format = ParseLogFormat(options.Text("log-format")).value_or(LogFormat::kText);
+  log.quiet = options.Flag("quiet");
+  return log;
+}
+
+LayoutFlags MakeLayoutFlags(const Options& options) {
+  const auto number = [&options](absl::string_view name) -> std::optional<int> {
+    const std::optional<int64_t> value = options.Integer(name);
+    if (!value.has_value()) return std::nullopt;
+    return static_cast<int>(*value);
+  };
+  LayoutFlags flags;
+  for (const StageKind stage : {StageKind::kVision, StageKind::kEncoder, StageKind::kDecoder}) {
+    constexpr absl::string_view kStages[] = {"vision", "encoder", "decoder"};
+    const auto i = static_cast<size_t>(stage);
+    flags.tp[i] = number(absl::StrCat(kStages[i], "-tp"));
+    flags.groups[i] = number(absl::StrCat(kStages[i], "-groups"));
+  }
+  flags.replicas = number("replicas");
+  flags.colocate = options.Flag("colocate");
+  if (const std::string& coordinator = options.Text("coordinator"); coordinator != "auto") {
+    flags.own_coordinator = coordinator == "own";
+  }
+  return flags;
+}
+
+RequestDefaults MakeRequestDefaults(const Options& options) {
+  RequestDefaults defaults;
+  defaults.max_tokens = static_cast<int32_t>(*options.Integer("max-tokens"));
+  defaults.min_tokens = static_cast<int32_t>(*options.Integer("min-tokens"));
+  defaults.ignore_eos = options.Flag("ignore-eos");
+  defaults.stop_token_ids = options.TokenIds("stop-token-ids");
+  if (const std::optional<int64_t> logprobs = options.Integer("logprobs"); logprobs.has_value()) {
+    defaults.logprobs = static_cast<int32_t>(*logprobs);
+  }
+  if (options.IsGiven("decoder-prompt")) defaults.decoder_prompt = options.Text("decoder-prompt");
+  return defaults;
+}
+
+std::optional<std::string> RequestLineOf(const Options& options) {
+  if (options.IsGiven("prompt")) return RequestLineFor(options.Text("prompt"));
+  if (options.IsGiven("prompt-token-ids")) {
+    return RequestLineFor(options.TokenIds("prompt-token-ids"));
+  }
+  return std::nullopt;
+}
+
+}  // namespace tandem

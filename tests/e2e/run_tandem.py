@@ -1,0 +1,70 @@
+"""Runs the real program for tests: alone or under mpirun, on files of its own.
+
+The environment says where things are: TEST_TANDEM, TEST_MPIRUN, TEST_SOURCE_DIR (ctest sets them).
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+BINARY = os.environ["TEST_TANDEM"]
+MPIRUN = os.environ.get("TEST_MPIRUN", "mpirun")
+SOURCE = pathlib.Path(os.environ["TEST_SOURCE_DIR"])
+DATA = SOURCE / "tests" / "golden" / "data"
+DEMO = SOURCE / "models" / "demo"
+
+
+class Run:
+    """A finished run: exit code, standard output and standard error as text."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+
+def tandem(*args, ranks=0, stdin=None, mca=(), env=None, timeout=600):
+    """Runs tandem with these arguments; under mpirun where ranks > 0."""
+    command = [BINARY, *map(str, args)]
+    environment = dict(os.environ, **(env or {}))
+    if ranks > 0:
+        command = [MPIRUN, "--oversubscribe", *mca, "-np", str(ranks), *command]
+        if os.geteuid() == 0:
+            environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, env=environment, timeout=timeout, check=False
+    )
+    return Run(done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
+
+
+def read_lines(path):
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+class TandemTest(unittest.TestCase):
+    """Each test has an empty folder, self.dir."""
+
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="tandem-test-"))
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def write_requests(self, requests, name="requests.jsonl"):
+        """Requests as objects, or lines as bytes."""
+        path = self.dir / name
+        with open(path, "wb") as file:
+            for request in requests:
+                line = request if isinstance(request, bytes) else json.dumps(request).encode()
+                file.write(line + b"\n")
+        return path
+
+    def generate(self, model, requests, *flags, output="results.jsonl", expect=0, **how):
+        """Runs generate and returns its result lines."""
+        path = self.dir / output
+        run = tandem(
+            "generate", "--model", model, "--input", requests, "--output", path, "--overwrite",
+            *flags, **how,
+        )
+        self.assertEqual(run.code, expect, run.err)
+        return read_lines(path)

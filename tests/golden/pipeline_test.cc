@@ -1,0 +1,181 @@
+// Pipelining and batching are real: what works beside what, what is computed once, what is put
+// back. Ranks are threads of this process; times are those the leaders put into their messages
+// (order, not duration).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "common/parallel/thread_world.h"
+#include "coordinator/cli/run_job.h"
+#include "tests/testing/generate.h"
+
+namespace tandem {
+namespace {
+
+const std::string kModel = std::string(TANDEM_TEST_DATA) + "/hf/text_sliding";
+constexpr int kEncoder = static_cast<int>(StageKind::kEncoder);
+constexpr int kDecoder = static_cast<int>(StageKind::kDecoder);
+
+SessionSettings Settings(int encoder_tp, int decoder_tp, bool colocate, int max_num_seqs) {
+  SessionSettings settings;
+  settings.model = kModel;
+  settings.threads = 1;
+  settings.max_num_seqs = max_num_seqs;
+  settings.kv_cache_mb = 8;
+  settings.layout_flags.tp[kEncoder] = encoder_tp;
+  settings.layout_flags.tp[kDecoder] = decoder_tp;
+  settings.layout_flags.colocate = colocate;
+  return settings;
+}
+
+DispatchRequest Request(SequenceId id, int length, int max_tokens) {
+  DispatchRequest request;
+  for (int i = 0; i < length; ++i) {
+    request.encoder_ids.push_back(
+        5 + static_cast<int32_t>((id * 31 + static_cast<uint64_t>(i) * 7) % 300));
+  }
+  request.sequence.id = id;
+  request.sequence.prompt = {2};
+  request.sequence.max_tokens = max_tokens;
+  return request;
+}
+
+TEST(PipelineTest, TheEncoderWorksOnTheNextWhileTheDecoderWorksOnEarlier) {
+  std::vector<DispatchRequest> requests;
+  for (SequenceId id = 0; id < 12; ++id) requests.push_back(Request(id, 40, 600));
+  GenerateTrace trace;
+  // A rank each; few tokens a batch, so that there are many batches.
+  const auto answers = GenerateInThreads(2, Settings(1, 1, false, 4), 80, requests, &trace);
+  ASSERT_TRUE(answers.ok()) << answers.status();
+  ASSERT_GE(trace.batches.size(), 4u);
+  int overlaps = 0;
+  for (const Encoded& batch : trace.batches) {
+    for (const auto& [id, done] : *answers) {
+      overlaps +=
+          done.start_seconds < batch.start_seconds && batch.start_seconds < done.end_seconds;
+    }
+  }
+  EXPECT_GT(overlaps, 0);
+}
+
+TEST(PipelineTest, ALateShortRequestEndsBeforeAnEarlyLongOne) {
+  std::vector<DispatchRequest> requests = {Request(0, 10, 400)};
+  for (SequenceId id = 1; id < 6; ++id) requests.push_back(Request(id, 10, 2));
+  const auto answers = GenerateInThreads(1, Settings(1, 1, true, 2), 10, requests);
+  ASSERT_TRUE(answers.ok()) << answers.status();
+  const SequenceDone& early = answers->at(0);
+  const SequenceDone& late = answers->at(5);
+  ASSERT_EQ(early.completion_tokens, 400);
+  EXPECT_LT(early.start_seconds, late.start_seconds);
+  EXPECT_LT(late.end_seconds, early.end_seconds);
+}
+
+TEST(PipelineTest, EqualPromptsAreEncodedOnce) {
+  std::vector<DispatchRequest> requests;
+  for (SequenceId id = 0; id < 8; ++id) {
+    requests.push_back(Request(id, 20, 10));
+    requests.back().encoder_ids = requests.front().encoder_ids;
+  }
+  GenerateTrace trace;
+  const auto answers = GenerateInThreads(3, Settings(1, 2, false, 3), 4096, requests, &trace);
+  ASSERT_TRUE(answers.ok()) << answers.status();
+  EXPECT_EQ(trace.counts.prompts_encoded, 1);
+  EXPECT_EQ(trace.counts.prompts_shared, 7);
+  for (const auto& [id, done] : *answers) {
+    EXPECT_EQ(done.token_ids, answers->at(0).token_ids) << id;
+  }
+}
+
+// K/V memory for a few sequences only: sequences are put back and computed again, to the same
+// tokens.
+TEST(PipelineTest, SequencesPutBackGiveTheSameTokens) {
+  std::vector<DispatchRequest> requests;
+  for (SequenceId id = 0; id < 16; ++id) {
+    requests.push_back(Request(id, 30 + static_cast<int>(id) * 3, 150));
+    requests.back().sequence.num_logprobs = 1;
+  }
+  for (const int ranks : {1, 2}) {
+    SessionSettings settings = Settings(ranks, ranks, true, 8);
+    const auto want = GenerateInThreads(ranks, settings, 4096, requests);
+    ASSERT_TRUE(want.ok()) << want.status();
+    // A page of this model: 3 layers x 1 KV head x 32 tokens x 16 channels x K and V x 4 bytes = 12
+    // KiB; KV heads are replicated, so it is the same on two ranks. One MiB has 85 pages; a
+    // sequence takes up to 8.
+    settings.kv_cache_mb = 1;
+    settings.max_num_seqs = 16;
+    GenerateTrace trace;
+    const auto got = GenerateInThreads(ranks, settings, 4096, requests, &trace);
+    ASSERT_TRUE(got.ok()) << got.status();
+    EXPECT_GT(trace.counts.evictions, 0);
+    for (const auto& [id, done] : *want) {
+      EXPECT_EQ(got->at(id).token_ids, done.token_ids) << id;
+      EXPECT_EQ(got->at(id).cumulative_logprob, done.cumulative_logprob) << id;
+    }
+  }
+}
+
+// Groups that share ranks in every way: one scheduler gives each island its work in one order, so
+// nothing waits in a circle.
+TEST(PipelineTest, OverlappingGroupsDoNotWaitForEachOther) {
+  const std::string folder = ::testing::TempDir();
+  const std::string path = folder + "/overlap.yaml";
+  FILE* file = fopen(path.c_str(), "w");
+  ASSERT_NE(file, nullptr);
+  fputs("encoder: [{ranks: [2, 3]}, {ranks: [1]}]\ndecoder: [{ranks: [0, 1]}, {ranks: [2]}]\n",
+        file);
+  fclose(file);
+  SessionSettings settings = Settings(1, 1, false, 4);
+  settings.layout_flags = LayoutFlags();
+  std::vector<DispatchRequest> requests;
+  for (SequenceId id = 0; id < 40; ++id) {
+    requests.push_back(Request(id, 10 + static_cast<int>(id % 7) * 9, 12));
+  }
+  const auto want = GenerateInThreads(1, settings, 64, requests);
+  ASSERT_TRUE(want.ok()) << want.status();
+  settings.layout_file = path;
+  const auto got = GenerateInThreads(4, settings, 64, requests);
+  ASSERT_TRUE(got.ok()) << got.status();
+  for (const auto& [id, done] : *want) EXPECT_EQ(got->at(id).token_ids, done.token_ids) << id;
+}
+
+TEST(PipelineTest, ARankReadsItsShareOfTheSplitWeights) {
+  const auto bytes_read = [](int ranks) {
+    std::vector<int64_t> bytes(static_cast<size_t>(ranks));
+    const absl::Status status = RunRanksOrAbort(ranks, [&](World& world) {
+      SessionSettings settings = Settings(ranks, ranks, true, 4);
+      auto session = Session::Open(world, settings, absl::OkStatus());
+      if (!session.ok()) return session.status();
+      const absl::Status loaded = (*session)->LoadWeights(nullptr);
+      bytes[static_cast<size_t>(world.rank())] = (*session)->bytes_read();
+      return loaded;
+    });
+    EXPECT_TRUE(status.ok()) << status;
+    return bytes;
+  };
+  // text_sliding: hidden 64, 4 heads of 16, one KV head, MLP 128, 3 + 3 layers, 512 tokens, fp32.
+  // Split are q, o, gate, up, down and the table; every rank reads k, v, norms and the EOI vector.
+  const int64_t whole = bytes_read(1)[0];
+  const absl::StatusOr<ModelConfig> config = LoadModelConfig(kModel);
+  ASSERT_TRUE(config.ok());
+  const TextStackConfig& stack = config->encoder;
+  const int64_t layers = config->encoder.num_layers + config->decoder.num_layers;
+  const int64_t split = 4 * (layers * (2 * stack.hidden_dim * stack.num_heads * stack.head_dim +
+                                       3 * stack.hidden_dim * stack.intermediate_dim) +
+                             stack.vocab_size * stack.hidden_dim);
+  ASSERT_LT(split, whole);
+  // Leaves of whole units of 16 features make the shares differ by a few units of the MLP.
+  const int64_t unit = 4 * layers * 3 * stack.hidden_dim * 16;
+  for (const int ranks : {2, 4}) {
+    int64_t sum = 0;
+    for (const int64_t bytes : bytes_read(ranks)) {
+      sum += bytes;
+      EXPECT_LE(std::abs(bytes - (whole - split + split / ranks)), unit) << ranks << " ranks";
+    }
+    EXPECT_EQ(sum, ranks * (whole - split) + split) << ranks << " ranks";
+  }
+}
+
+}  // namespace
+}  // namespace tandem

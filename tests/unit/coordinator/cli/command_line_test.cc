@@ -1,0 +1,307 @@
+#include "coordinator/cli/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/exit_code.h"
+#include "coordinator/cli/help.h"
+
+namespace tandem {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+using Args = std::vector<std::string>;
+
+CommandLineSources Sources(std::vector<std::string> environment = {}, std::string yaml = "") {
+  CommandLineSources sources;
+  sources.environment = std::move(environment);
+  sources.read_file = [yaml](const std::string& path) -> absl::StatusOr<std::string> {
+    if (path == "job.yaml") return yaml;
+    return absl::NotFoundError("cannot open it: No such file or directory");
+  };
+  return sources;
+}
+
+CommandLine Parsed(const Args& args, const CommandLineSources& sources = Sources()) {
+  auto line = ParseCommandLine(args, sources);
+  EXPECT_TRUE(line.ok()) << line.status();
+  return line.ok() ? *std::move(line) : CommandLine();
+}
+
+Args Generate(const Args& more) {
+  Args args = {"generate", "--model", "m", "--input", "i", "--output", "o"};
+  args.insert(args.end(), more.begin(), more.end());
+  return args;
+}
+
+TEST(CommandLineTest, FlagsOfEveryType) {
+  const CommandLine line = Parsed(Generate({"--max-num-seqs=3", "--max_batch_tokens", "100",
+                                            "--unordered", "--load-weights=false", "--isa", "avx2",
+                                            "--stop-token-ids", "4, 5", "--kv-cache-mb", "auto"}));
+  const Options& options = line.options;
+  EXPECT_EQ(line.action, CommandLine::Action::kRun);
+  EXPECT_EQ(options.verb(), Verb::kGenerate);
+  EXPECT_EQ(options.Text("model"), "m");
+  EXPECT_EQ(options.Integer("max-num-seqs"), 3);
+  EXPECT_EQ(options.Integer("max_batch_tokens"), 100);
+  EXPECT_TRUE(options.Flag("unordered"));
+  EXPECT_FALSE(options.Flag("load-weights"));
+  EXPECT_EQ(options.Text("isa"), "avx2");
+  EXPECT_THAT(options.TokenIds("stop-token-ids"), ElementsAre(4, 5));
+  EXPECT_FALSE(options.Integer("kv-cache-mb").has_value());
+  EXPECT_EQ(options.OriginOf("unordered"), Origin::kFlag);
+  EXPECT_EQ(options.OriginOf("threads"), Origin::kBuiltIn);
+  EXPECT_EQ(options.Integer("max-tokens"), 256);
+  EXPECT_FALSE(options.Flag("truncate"));
+}
+
+TEST(CommandLineTest, TheNearerWordIsTheStronger) {
+  const std::string yaml = "max_tokens: 1\nmin_tokens: 0\nlogprobs: 1\nthreads: 1\n";
+  const CommandLine line = Parsed(Generate({"--max-tokens", "30", "--config", "job.yaml"}),
+                                  Sources({"TANDEM_MAX_TOKENS=20", "TANDEM_LOGPROBS=2",
+                                           "TANDEM_QUIET=1", "OTHER=x", "TANDEM_LOAD="},
+                                          yaml));
+  EXPECT_EQ(line.options.Integer("max-tokens"), 30);
+  EXPECT_EQ(line.options.OriginOf("max-tokens"), Origin::kFlag);
+  EXPECT_EQ(line.options.Integer("logprobs"), 2);
+  EXPECT_EQ(line.options.OriginOf("logprobs"), Origin::kEnvironment);
+  EXPECT_EQ(line.options.Integer("threads"), 1);
+  EXPECT_EQ(line.options.OriginOf("threads"), Origin::kConfigFile);
+  EXPECT_TRUE(line.options.Flag("quiet"));
+  EXPECT_EQ(line.options.OriginOf("load"), Origin::kBuiltIn) << "an empty variable says nothing";
+  EXPECT_THAT(line.warnings, IsEmpty());
+
+  Options options = line.options;
+  ASSERT_TRUE(options.SetModelDefault("max-tokens", "99").ok());
+  ASSERT_TRUE(options.SetModelDefault("ignore-eos", "true").ok());
+  EXPECT_EQ(options.Integer("max-tokens"), 30) << "what a user said is stronger";
+  EXPECT_TRUE(options.Flag("ignore-eos"));
+  EXPECT_EQ(options.OriginOf("ignore-eos"), Origin::kModel);
+  EXPECT_EQ(options.SetModelDefault("max-tokens", "-1").message(),
+            "generation_config.json: max_tokens must be an integer from 1 to 2,147,483,647, not "
+            "\"-1\"");
+}
+
+TEST(CommandLineTest, TheConfigFileMayComeFromTheEnvironment) {
+  const CommandLine line =
+      Parsed({"generate"}, Sources({"TANDEM_CONFIG=job.yaml"}, "model: m\nprompt: hello\n"));
+  EXPECT_EQ(line.options.Text("prompt"), "hello");
+  EXPECT_EQ(line.options.Text("output"), "-");
+}
+
+TEST(CommandLineTest, AMistypedVariableIsAWarning) {
+  const CommandLine line = Parsed({"env"}, Sources({"TANDEM_LOG_LEVL=debug"}));
+  EXPECT_THAT(line.warnings,
+              ElementsAre("the environment variable TANDEM_LOG_LEVL is no setting; the nearest "
+                          "known one is TANDEM_LOG_LEVEL"));
+}
+
+// What --print-config prints is a file that --config takes, with the same values.
+TEST(CommandLineTest, PrintConfigReadsBack) {
+  const Args given = {"generate",         "--model", "a \"b\": #c",       "--prompt",   "",
+                      "--stop-token-ids", "3,4",     "--load-weights=no", "--logprobs", "2",
+                      "--decoder-prompt", "null",    "--print-config"};
+  const CommandLine first = Parsed(given, Sources({"TANDEM_MAX_TOKENS=20"}));
+  EXPECT_EQ(first.action, CommandLine::Action::kPrint);
+  EXPECT_THAT(first.text, HasSubstr("max_tokens: 20                          # environment\n"));
+  EXPECT_THAT(first.text, HasSubstr("load_weights: false                     # flag\n"));
+  EXPECT_THAT(first.text, HasSubstr("kv_cache_mb: auto                       # built-in\n"));
+  EXPECT_THAT(first.text, HasSubstr("stop_token_ids: [3,4]                   # flag\n"));
+  EXPECT_THAT(first.text, HasSubstr("input:                                  # built-in\n"));
+  const CommandLine second = Parsed({"generate", "--config", "job.yaml"}, Sources({}, first.text));
+  for (const RunSetting& setting : second.options.Settings()) {
+    if (setting.name == "output") continue;  // Filled in for a single prompt.
+    bool found = false;
+    for (const RunSetting& before : first.options.Settings()) {
+      if (before.name != setting.name) continue;
+      found = true;
+      EXPECT_EQ(before.value, setting.value) << setting.name;
+    }
+    EXPECT_TRUE(found) << setting.name;
+  }
+  EXPECT_EQ(second.options.Text("model"), "a \"b\": #c");
+  EXPECT_EQ(second.options.Text("decoder-prompt"), "null");
+}
+
+TEST(CommandLineTest, HelpAndVersion) {
+  EXPECT_EQ(Parsed({"--version"}).action, CommandLine::Action::kVersion);
+  for (const Args& args : {Args{"--help"}, Args{"-h"}, Args{"help"}}) {
+    EXPECT_EQ(Parsed(args).action, CommandLine::Action::kPrint);
+    EXPECT_EQ(Parsed(args).text, ProgramHelp());
+  }
+  for (const Args& args : {Args{"init", "--help"}, Args{"init", "--seed", "x", "-h"},
+                           Args{"help", "init"}, Args{"--help", "init"}}) {
+    EXPECT_EQ(Parsed(args).text, VerbHelp(Verb::kInit));
+  }
+}
+
+TEST(CommandLineTest, OtherVerbs) {
+  EXPECT_EQ(Parsed({"inspect", "DIR"}).options.Text("model"), "DIR");
+  EXPECT_EQ(Parsed({"inspect", "--model", "DIR", "--format", "json"}).options.Text("format"),
+            "json");
+  EXPECT_EQ(Parsed({"init", "--model", "270m-270m", "--output", "o", "--seed", "9"})
+                .options.Integer("seed"),
+            9);
+  EXPECT_TRUE(Parsed({"tokenize", "--tokenizer", "t", "--decode"}).options.Flag("decode"));
+  EXPECT_TRUE(Parsed({"forward", "--model", "m", "--input", "i", "--output", "o", "--taps"})
+                  .options.Flag("taps"));
+  EXPECT_EQ(Parsed({"env"}).options.verb(), Verb::kEnv);
+  EXPECT_TRUE(Parsed({"generate", "--model", "m", "--print-layout"}).options.Flag("print-layout"));
+  EXPECT_TRUE(
+      Parsed({"generate", "--model", "m", "--input", "i", "--dry-run"}).options.Flag("dry-run"));
+}
+
+TEST(CommandLineTest, AFlagBeatsAVariableOfAnotherName) {
+  const CommandLine line =
+      Parsed({"generate", "--model", "m", "--prompt", "x", "--encoder-tp", "2"},
+             Sources({"TANDEM_INPUT=i", "TANDEM_LAYOUT=l"}));
+  EXPECT_EQ(line.options.Text("input"), "");
+  EXPECT_EQ(line.options.Text("layout"), "");
+  EXPECT_EQ(line.options.Text("output"), "-");
+}
+
+TEST(CommandLineTest, WhatTheRestOfTheProgramGets) {
+  const Options options = Parsed(Generate({"--encoder-tp",
+                                           "2",
+                                           "--decoder-groups",
+                                           "3",
+                                           "--replicas",
+                                           "2",
+                                           "--colocate",
+                                           "--coordinator",
+                                           "own",
+                                           "--max-tokens",
+                                           "9",
+                                           "--logprobs",
+                                           "0",
+                                           "--stop-token-ids",
+                                           "7",
+                                           "--decoder-prompt",
+                                           "",
+                                           "--log-level",
+                                           "debug",
+                                           "--log-format",
+                                           "json",
+                                           "--quiet"}))
+                              .options;
+  const LayoutFlags layout = MakeLayoutFlags(options);
+  EXPECT_FALSE(layout.tp[static_cast<int>(StageKind::kVision)].has_value());
+  EXPECT_EQ(layout.tp[static_cast<int>(StageKind::kEncoder)], 2);
+  EXPECT_FALSE(layout.tp[static_cast<int>(StageKind::kDecoder)].has_value());
+  EXPECT_EQ(layout.groups[static_cast<int>(StageKind::kDecoder)], 3);
+  EXPECT_EQ(layout.replicas, 2);
+  EXPECT_TRUE(layout.colocate);
+  EXPECT_EQ(layout.own_coordinator, true);
+  const RequestDefaults defaults = MakeRequestDefaults(options);
+  EXPECT_EQ(defaults.max_tokens, 9);
+  EXPECT_EQ(defaults.logprobs, 0);
+  EXPECT_THAT(defaults.stop_token_ids, ElementsAre(7));
+  EXPECT_EQ(defaults.decoder_prompt, "");
+  const LogOptions log = MakeLogOptions(options);
+  EXPECT_EQ(log.level, LogLevel::kDebug);
+  EXPECT_EQ(log.format, LogFormat::kJson);
+  EXPECT_TRUE(log.quiet);
+  EXPECT_FALSE(RequestLineOf(options).has_value());
+
+  const Options plain = Parsed(Generate({})).options;
+  EXPECT_FALSE(MakeLayoutFlags(plain).own_coordinator.has_value());
+  EXPECT_FALSE(MakeRequestDefaults(plain).logprobs.has_value());
+  EXPECT_FALSE(MakeRequestDefaults(plain).decoder_prompt.has_value());
+
+  EXPECT_EQ(RequestLineOf(Parsed({"generate", "--model", "m", "--prompt", "a\"b"}).options),
+            R"({"prompt":"a\"b"})");
+  EXPECT_EQ(
+      RequestLineOf(Parsed({"generate", "--model", "m", "--prompt-token-ids", "2,3"}).options),
+      R"({"prompt_token_ids":[2,3]})");
+}
+
+TEST(CommandLineTest, ExactMessages) {
+  struct Case {
+    Args args;
+    std::string message;
+  };
+  const std::string verbs = "this version has generate, forward, tokenize, inspect, init, env";
+  const Case kCases[] = {
+      {{}, absl::StrCat("a verb is missing; ", verbs, " (tandem --help)")},
+      {{"convert"}, absl::StrCat("unknown verb \"convert\"; ", verbs)},
+      {{"help", "bench"}, absl::StrCat("unknown verb \"bench\"; ", verbs)},
+      {{"--model", "m"}, absl::StrCat("a verb must come before \"--model\"; ", verbs)},
+      {Generate({"--max-token", "3"}),
+       "unknown flag --max-token of generate; the nearest known one is --max-tokens"},
+      {Generate({"--speculate=ngram"}),
+       "unknown flag --speculate of generate; the nearest known one is --overwrite"},
+      {Generate({"--taps"}), "unknown flag --taps of generate; it is one of forward"},
+      {{"env", "--seed=3"}, "unknown flag --seed of env; it is one of init"},
+      {{"env", "-x"}, "unknown flag -x of env; the nearest known one is --quiet"},
+      {{"env", "extra"}, "unexpected argument \"extra\" (tandem env --help)"},
+      {{"inspect", "a", "b"}, "unexpected argument \"b\" (tandem inspect --help)"},
+      {{"inspect", "a", "--model", "b"}, "unexpected argument \"a\" (tandem inspect --help)"},
+      {Generate({"--max-tokens", "0"}),
+       "--max-tokens must be an integer from 1 to 2,147,483,647, not \"0\""},
+      {Generate({"--max-tokens", "9999999999999999999999"}),
+       "--max-tokens must be an integer from 1 to 2,147,483,647, not \"9999999999999999999999\""},
+      {Generate({"--max-tokens", "off"}),
+       "--max-tokens must be an integer from 1 to 2,147,483,647, not \"off\""},
+      {Generate({"--logprobs", "-1"}),
+       "--logprobs must be off or an integer from 0 to 1,024, not \"-1\""},
+      {Generate({"--isa", "sse"}),
+       "--isa must be auto, portable, avx2, avx512, avx512_bf16, not \"sse\""},
+      {Generate({"--unordered=maybe"}), "--unordered must be true or false, not \"maybe\""},
+      {Generate({"--stop-token-ids", "1,,2"}),
+       "--stop-token-ids must be token ids with commas between them, not \"1,,2\""},
+      {Generate({"--config", "none.yaml"}),
+       "--config none.yaml: cannot open it: No such file or directory"},
+      {Generate({"--min-tokens", "300"}), "--min-tokens is 300, more than --max-tokens, 256"},
+      {Generate({"--prompt", "x"}), "--input and --prompt are both given; one of them is wanted"},
+      {Generate({"--layout", "l", "--replicas", "2"}),
+       "--layout and --replicas are both given; one of them is wanted"},
+      {{"generate"}, "--model is missing: give the checkpoint's folder"},
+      {{"generate", "--model", "m"},
+       "--input is missing: give a file of requests, - for standard input, or --prompt TEXT"},
+      {{"generate", "--model", "m", "--input", "i"},
+       "--output is missing: give a file for the results, or - for standard output"},
+      {{"generate", "--model", "m", "--prompt", "a\xff"}, "--prompt: byte 2 is not UTF-8"},
+      {{"forward", "--model", "m"}, "--input is missing: give a safetensors file"},
+      {{"forward", "--model", "m", "--input", "i"},
+       "--output is missing: give the safetensors file to write"},
+      {{"tokenize"}, "--model is missing: give the checkpoint's folder, or --tokenizer FILE"},
+      {{"tokenize", "--model", "m", "--tokenizer", "t"},
+       "--model and --tokenizer are both given; one of them is wanted"},
+      {{"inspect"}, "--model is missing: give the checkpoint's folder: tandem inspect DIR"},
+      {{"init", "--model", "m"}, "--output is missing: give the folder to write"},
+  };
+  for (const Case& c : kCases) {
+    const auto line = ParseCommandLine(c.args, Sources());
+    ASSERT_FALSE(line.ok()) << c.message;
+    EXPECT_EQ(std::string(line.status().message()), c.message);
+    EXPECT_EQ(ExitCodeOf(line.status()), ExitCode::kUsage);
+  }
+  const auto variable = ParseCommandLine({"env"}, Sources({"TANDEM_LOG_LEVEL=loud"}));
+  EXPECT_EQ(variable.status().message(),
+            "TANDEM_LOG_LEVEL must be error, warn, info, debug, trace, not \"loud\"");
+  EXPECT_EQ(ExitCodeOf(variable.status()), ExitCode::kUsage);
+}
+
+TEST(CommandLineTest, AFlagWithoutItsValue) {
+  const auto line = ParseCommandLine({"env", "--log-level"}, Sources());
+  ASSERT_FALSE(line.ok());
+  EXPECT_THAT(std::string(line.status().message()), HasSubstr("log-level"));
+  EXPECT_EQ(ExitCodeOf(line.status()), ExitCode::kUsage);
+}
+
+TEST(CommandLineTest, SystemSourcesReadTheProcess) {
+  ASSERT_EQ(setenv("TANDEM_COMMAND_LINE_TEST", "1", 1), 0);
+  const CommandLineSources sources = SystemSources();
+  EXPECT_THAT(sources.environment, ::testing::Contains("TANDEM_COMMAND_LINE_TEST=1"));
+  EXPECT_EQ(sources.read_file("/nonexistent/x").status().message(),
+            "cannot open it: No such file or directory");
+  EXPECT_FALSE(sources.read_file("/").ok());
+  EXPECT_THAT(*sources.read_file(TANDEM_SOURCE_DIR "/CMakeLists.txt"), HasSubstr("project(tandem"));
+}
+
+}  // namespace
+}  // namespace tandem
