@@ -70,7 +70,7 @@ Grid ChooseGrid(int threads, int64_t tiles, int64_t panels) {
 // Seconds of a tile-sized product that stays in cache.
 double ProbeSeconds(const LinearKernel& kernel) {
   constexpr int64_t kK = 512, kColumns = 64;
-  const LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, kK}, {{kColumns}});
+  const LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, kK}, {kColumns});
   const int64_t rows = kernel.block_tile_rows;
   AlignedBuffer<float> x(rows * kK), y(rows * kColumns);
   LinearInput input;

@@ -110,7 +110,7 @@ bool PackRows(const RowSource& source, int64_t segment, int64_t first, int64_t c
     const int64_t column = into.column + row;
     const int64_t rows = std::min(first + count - row, kPanel - column % kPanel);
     uint32_t* panel = data + column / kPanel * weight.words() * kPanel + column % kPanel;
-    for (int leaf = 0; leaf < weight.num_leaves(); ++leaf) {
+    for (size_t leaf = 0; leaf + 1 < weight.leaf_words.size(); ++leaf) {
       const int64_t word_end = weight.leaf_words[leaf + 1],
                     feature_end = weight.leaf_features[leaf + 1];
       int64_t feature = weight.leaf_features[leaf];

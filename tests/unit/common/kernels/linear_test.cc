@@ -324,7 +324,7 @@ TEST(LinearSpecialValuesTest, DenormalsInfinitiesAndNan) {
 
 TEST(LinearDeathTest, ShapesAreTheCallersContract) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  const LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, 32}, {{64}});
+  const LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, 32}, {64});
   Floats x(64), y(256);
   ThreadPool pool(1);
   LinearInput input;

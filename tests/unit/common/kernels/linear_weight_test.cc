@@ -28,14 +28,14 @@ uint32_t WordAt(const LinearWeight& weight, int64_t column, int64_t word) {
 
 TEST(LinearWeightTest, LeavesStartInNewWordsAndSegmentsInNewPanels) {
   const LinearWeight bf16 =
-      MakeLinearWeight(ComputeType::kBFloat16, {0, 3, 3, 8, 9}, {{17, 0, 16}});
+      MakeLinearWeight(ComputeType::kBFloat16, {0, 3, 3, 8, 9}, {17, 0, 16});
   EXPECT_THAT(bf16.leaf_words, ElementsAre(0, 2, 2, 5, 6));
   EXPECT_EQ(bf16.in_features, 9);
   EXPECT_EQ(bf16.columns, 48);
   EXPECT_EQ(bf16.segments[1].column, 32);
   EXPECT_EQ(bf16.segments[2].column, 32);
   EXPECT_EQ(bf16.bytes(), 48u * 6u * 4u);
-  const LinearWeight fp32 = MakeLinearWeight(ComputeType::kFloat32, {0, 3, 9}, {{16}});
+  const LinearWeight fp32 = MakeLinearWeight(ComputeType::kFloat32, {0, 3, 9}, {16});
   EXPECT_THAT(fp32.leaf_words, ElementsAre(0, 3, 9));
 }
 
@@ -43,7 +43,7 @@ TEST(LinearWeightTest, EveryElementInItsPlace) {
   constexpr int64_t kFeatures = 1301;  // Two pieces of K in the second leaf; odd.
   std::vector<uint16_t> rows(35 * kFeatures);
   for (size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<uint16_t>(i * 7 % 0x7f00 + 0x80);
-  LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, 11, kFeatures}, {{5, 35}});
+  LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, 11, kFeatures}, {5, 35});
   const RowSource all = SourceOf(rows, DType::kBF16, kFeatures);
   // In runs that begin and end inside panels.
   int64_t first = 0;
@@ -70,12 +70,12 @@ TEST(LinearWeightTest, EveryElementInItsPlace) {
 
 TEST(LinearWeightTest, RoundsToNearestEvenAndKeepsFloats) {
   const std::vector<float> row = {1.00390625f, 1.01171875f, 1.00390637f, -2.5f, 1e-40f, -1e-40f};
-  LinearWeight bf16 = MakeLinearWeight(ComputeType::kBFloat16, {0, 6}, {{1}});
+  LinearWeight bf16 = MakeLinearWeight(ComputeType::kBFloat16, {0, 6}, {1});
   EXPECT_TRUE(PackRows(SourceOf(row, DType::kF32, 6), 0, 0, 1, bf16));
   EXPECT_EQ(WordAt(bf16, 0, 0), 0x3f823f80u);  // 1 + 3/256 rounds up to even, 1 + 1/256 down.
   EXPECT_EQ(WordAt(bf16, 0, 1), 0xc0203f81u);
   EXPECT_EQ(WordAt(bf16, 0, 2), 0x80000000u);  // Denormals become zero, with their sign.
-  LinearWeight fp32 = MakeLinearWeight(ComputeType::kFloat32, {0, 6}, {{1}});
+  LinearWeight fp32 = MakeLinearWeight(ComputeType::kFloat32, {0, 6}, {1});
   EXPECT_TRUE(PackRows(SourceOf(row, DType::kF32, 6), 0, 0, 1, fp32));
   for (int64_t i = 0; i < 6; ++i) {
     EXPECT_EQ(WordAt(fp32, 0, i), std::bit_cast<uint32_t>(row[static_cast<size_t>(i)]));
@@ -85,11 +85,11 @@ TEST(LinearWeightTest, RoundsToNearestEvenAndKeepsFloats) {
 TEST(LinearWeightTest, HalvesGoThroughFloats) {
   // 1.0, -2, the least denormal 2^-24, the largest 65504, 1 + 2^-10.
   const std::vector<uint16_t> row = {0x3c00, 0xc000, 0x0001, 0x7bff, 0x3c01};
-  LinearWeight fp32 = MakeLinearWeight(ComputeType::kFloat32, {0, 5}, {{1}});
+  LinearWeight fp32 = MakeLinearWeight(ComputeType::kFloat32, {0, 5}, {1});
   EXPECT_TRUE(PackRows(SourceOf(row, DType::kF16, 5), 0, 0, 1, fp32));
   const float want[] = {1.0f, -2.0f, 0x1p-24f, 65504.0f, 1.0f + 0x1p-10f};
   for (int64_t i = 0; i < 5; ++i) EXPECT_EQ(WordAt(fp32, 0, i), std::bit_cast<uint32_t>(want[i]));
-  LinearWeight bf16 = MakeLinearWeight(ComputeType::kBFloat16, {0, 5}, {{1}});
+  LinearWeight bf16 = MakeLinearWeight(ComputeType::kBFloat16, {0, 5}, {1});
   EXPECT_TRUE(PackRows(SourceOf(row, DType::kF16, 5), 0, 0, 1, bf16));
   EXPECT_EQ(WordAt(bf16, 0, 1), 0x47803380u);  // 65504 rounds to 65536.
   EXPECT_EQ(WordAt(bf16, 0, 2), 0x00003f80u);
@@ -99,7 +99,7 @@ TEST(LinearWeightTest, UnalignedSourcesAreRead) {
   std::vector<std::byte> bytes(1 + 4 * 4);
   const float values[] = {1.0f, 2.0f, 3.0f, 4.0f};
   memcpy(bytes.data() + 1, values, sizeof values);
-  LinearWeight weight = MakeLinearWeight(ComputeType::kFloat32, {0, 4}, {{1}});
+  LinearWeight weight = MakeLinearWeight(ComputeType::kFloat32, {0, 4}, {1});
   EXPECT_TRUE(PackRows({.data = bytes.data() + 1, .dtype = DType::kF32, .row_stride_bytes = 16}, 0,
                        0, 1, weight));
   EXPECT_EQ(WordAt(weight, 0, 3), std::bit_cast<uint32_t>(4.0f));
@@ -109,11 +109,11 @@ TEST(LinearWeightTest, NanAndInfinityAreReported) {
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (ComputeType type : {ComputeType::kFloat32, ComputeType::kBFloat16}) {
-    for (size_t at : {0, 699, 700}) {
+    for (size_t at : {size_t{0}, size_t{699}, size_t{700}}) {
       for (float bad : {kNan, kInfinity, -kInfinity}) {
         std::vector<float> rows(2 * 701, 1.0f);
         rows[701 + at] = bad;
-        LinearWeight weight = MakeLinearWeight(type, {0, 701}, {{2}});
+        LinearWeight weight = MakeLinearWeight(type, {0, 701}, {2});
         EXPECT_FALSE(PackRows(SourceOf(rows, DType::kF32, 701), 0, 0, 2, weight));
         const uint32_t word =
             WordAt(weight, 1, static_cast<int64_t>(at) / (type == ComputeType::kFloat32 ? 1 : 2));
@@ -128,7 +128,7 @@ TEST(LinearWeightTest, NanAndInfinityAreReported) {
                                std::pair{DType::kF16, 0x7c00}, std::pair{DType::kF16, 0x7e01}}) {
       std::vector<uint16_t> row(5, 0x3c00);
       row[4] = static_cast<uint16_t>(bits);
-      LinearWeight weight = MakeLinearWeight(type, {0, 5}, {{1}});
+      LinearWeight weight = MakeLinearWeight(type, {0, 5}, {1});
       EXPECT_FALSE(PackRows(SourceOf(row, dtype, 5), 0, 0, 1, weight));
       row[4] = 0x3c00;
       EXPECT_TRUE(PackRows(SourceOf(row, dtype, 5), 0, 0, 1, weight));
@@ -136,16 +136,16 @@ TEST(LinearWeightTest, NanAndInfinityAreReported) {
   }
   // Finite as stored, infinite as rounded.
   const std::vector<float> huge = {3.4e38f};
-  LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, 1}, {{1}});
+  LinearWeight weight = MakeLinearWeight(ComputeType::kBFloat16, {0, 1}, {1});
   EXPECT_FALSE(PackRows(SourceOf(huge, DType::kF32, 1), 0, 0, 1, weight));
 }
 
 TEST(LinearWeightDeathTest, BadShapes) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  EXPECT_DEATH(MakeLinearWeight(ComputeType::kFloat32, {0, 4, 2}, {{1}}), "features");
-  EXPECT_DEATH(MakeLinearWeight(ComputeType::kFloat32, {0}, {{1}}), "leaf_features");
+  EXPECT_DEATH(MakeLinearWeight(ComputeType::kFloat32, {0, 4, 2}, {1}), "features");
+  EXPECT_DEATH(MakeLinearWeight(ComputeType::kFloat32, {0}, {1}), "leaf_features");
   const std::vector<float> rows(64);
-  LinearWeight weight = MakeLinearWeight(ComputeType::kFloat32, {0, 4}, {{3}});
+  LinearWeight weight = MakeLinearWeight(ComputeType::kFloat32, {0, 4}, {3});
   EXPECT_DEATH(PackRows(SourceOf(rows, DType::kF32, 4), 0, 2, 2, weight), "size");
   EXPECT_DEATH(PackRows(SourceOf(rows, DType::kI8, 4), 0, 0, 1, weight), "dtype");
 }
