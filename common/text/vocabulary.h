@@ -1,56 +1,53 @@
-// What both tokenizer files come down to: pieces, merges, and tokens that are matched as whole
-// strings.
+// The pieces of a tokenizer by id and by text.
 #ifndef TANDEM_COMMON_TEXT_VOCABULARY_H_
 #define TANDEM_COMMON_TEXT_VOCABULARY_H_
 
+#include <cstddef>
 #include <cstdint>
-#include <string>
+#include <memory>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
-#include "common/text/bpe.h"
 
 namespace tandem {
 
-inline constexpr char kWordMark[] = "\xe2\x96\x81";  // U+2581, which stands for a space.
+// Far above any vocabulary of the Gemma family (262,144), far below what would exhaust memory.
+inline constexpr int64_t kMaxVocabularySize = int64_t{1} << 22;
+inline constexpr size_t kMaxPieceBytes = 4096;
 
-enum class PieceKind : uint8_t {
-  kNormal,
-  kByte,  // <0xNN>
-  kUnknown,
-  kControl,  // tokenizer.model: never made of text, and no text itself.
+class Vocabulary {
+ public:
+  enum class AddResult : uint8_t { kAdded, kTextTaken, kIdTaken };
+
+  void Reserve(size_t num_pieces);
+  // 0 <= id < kMaxVocabularySize; `text` is copied. Ids may come in any order and leave holes.
+  AddResult Add(absl::string_view text, int32_t id);
+
+  // -1 where there is none.
+  int32_t Find(absl::string_view text) const {
+    const auto it = ids_.find(text);
+    return it == ids_.end() ? -1 : it->second;
+  }
+  bool Contains(int32_t id) const {
+    return id >= 0 && id < size() && texts_[static_cast<size_t>(id)].data() != nullptr;
+  }
+  // Empty for an id that no piece has.
+  absl::string_view Text(int32_t id) const {
+    return Contains(id) ? texts_[static_cast<size_t>(id)] : absl::string_view();
+  }
+  int32_t size() const { return static_cast<int32_t>(texts_.size()); }  // Largest id + 1.
+  size_t num_pieces() const { return ids_.size(); }
+
+ private:
+  absl::string_view Copy(absl::string_view text);
+
+  // Blocks never move, so that the views into them stay good.
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  size_t block_used_ = 0;
+  std::vector<absl::string_view> texts_;
+  absl::flat_hash_map<absl::string_view, int32_t> ids_;
 };
-
-// A token matched as a whole string before BPE.
-struct WholeToken {
-  std::string text;
-  int32_t id = 0;
-  bool special = false;
-  bool normalized = false;  // Matched after spaces became marks (its text has marks then).
-};
-
-struct Vocabulary {
-  std::vector<std::string> pieces;  // By id.
-  std::vector<PieceKind> kinds;
-  std::vector<bool> special;  // Left out where special tokens are skipped.
-  BpeModel bpe;
-  std::vector<WholeToken> whole_tokens;
-  // Text gets these in front and behind where special tokens are added.
-  std::vector<int32_t> prefix;
-  std::vector<int32_t> suffix;
-  bool spaces_to_marks = true;
-  bool sentencepiece =
-      false;  // Its ways of decoding and of ill-formed UTF-8, else those of tokenizer.json.
-};
-
-// "<0x0A>": the byte; -1 for any other text.
-int ByteOfPiece(absl::string_view piece);
-
-// Readers of the two formats. `bytes` may be anything; `path` is for messages. DATA_LOSS for a
-// damaged file, INVALID_ARGUMENT for something in it that is not supported, by its name.
-absl::StatusOr<Vocabulary> ReadTokenizerJson(absl::string_view bytes, const std::string& path);
-absl::StatusOr<Vocabulary> ReadSentencePiece(absl::string_view bytes, const std::string& path);
 
 }  // namespace tandem
 
