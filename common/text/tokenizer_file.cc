@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/exit_code.h"
+#include "common/base/json_text.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -105,9 +106,8 @@ uint64_t IdentityHash(absl::string_view file, const TokenizerConfig* config) {
 }
 
 std::string Quoted(absl::string_view text) {
-  const bool cut = text.size() > kMaxQuotedBytes;
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(text.substr(0, kMaxQuotedBytes)),
-                      cut ? "…\"" : "\"");
+  // Cut at the end of a character: the message stays valid UTF-8.
+  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(Shorten(text, kMaxQuotedBytes)), "\"");
 }
 
 }  // namespace tandem

@@ -6,6 +6,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/json_text.h"
 #include "common/base/status_macros.h"
 #include "common/text/bpe_tokenizer.h"
 #include "common/text/tokenizer_file.h"
@@ -79,6 +80,11 @@ class Fields {
   absl::Status status_;
 };
 
+// A value of the file for a message.
+std::string Shown(const json& value) {
+  return Shorten(value.dump(-1, ' ', /*ensure_ascii=*/true), 60);
+}
+
 std::string ItemPlace(absl::string_view list, size_t i) { return absl::StrCat(list, "[", i, "]"); }
 
 class Interpreter {
@@ -142,7 +148,7 @@ absl::StatusOr<TokenizerParts> Interpreter::Run(absl::string_view bytes) {
     }
   }
   if (const json* version = Root("version"); version != nullptr && *version != "1.0") {
-    return errors_.Unsupported("version", version->dump());
+    return errors_.Unsupported("version", Shown(*version));
   }
   TANDEM_RETURN_IF_ERROR(ReadModel());
   if (const json* normalizer = Root("normalizer")) {
@@ -193,12 +199,12 @@ absl::Status Interpreter::ReadModel() {
     }
   }
   if (const json* dropout = fields.Find("dropout"); dropout != nullptr && *dropout != 0.0) {
-    return errors_.Unsupported("model.dropout", dropout->dump());
+    return errors_.Unsupported("model.dropout", Shown(*dropout));
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const json* const affix = fields.Find(key);
     if (affix != nullptr && *affix != "") {
-      return errors_.Unsupported(fields.PlaceOf(key), affix->dump());
+      return errors_.Unsupported(fields.PlaceOf(key), Shown(*affix));
     }
   }
   parts_.whole_pieces_first = fields.Flag("ignore_merges", false);
@@ -521,7 +527,7 @@ absl::Status Interpreter::ReadTemplate(const json& value, const std::string& pla
     for (const json& id : *ids) {
       const bool known = id.is_number_unsigned() && id.get<uint64_t>() < kMaxVocabularySize &&
                          parts_.vocabulary.Contains(id.get<int32_t>());
-      if (!known) return errors_.Damaged(ids_place, absl::StrCat(id.dump(), " is no id"));
+      if (!known) return errors_.Damaged(ids_place, absl::StrCat(Shown(id), " is no id"));
       (after ? parts_.suffix : parts_.prefix).push_back(id.get<int32_t>());
     }
   }

@@ -1,5 +1,6 @@
 #include "common/text/tokenizer_json_reader.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,7 +19,11 @@ constexpr size_t kMaxMerges = size_t{1} << 23;
 // strings, go straight into their tables; no JSON value is made of them.
 class Handler final : public nlohmann::json_sax<json> {
  public:
-  Handler(const FileErrors& errors, TokenizerJson* out) : errors_(errors), out_(*out) {}
+  Handler(size_t file_bytes, const FileErrors& errors, TokenizerJson* out)
+      // A piece takes more than a byte of the file; so a small file cannot ask for a large table.
+      : max_ids_(std::min(kMaxVocabularySize, static_cast<int64_t>(file_bytes))),
+        errors_(errors),
+        out_(*out) {}
 
   const absl::Status& status() const { return status_; }
 
@@ -170,6 +175,9 @@ class Handler final : public nlohmann::json_sax<json> {
       return Fail(
           errors_.Unsupported(place, absl::StrCat("an id of ", kMaxVocabularySize, " or more")));
     }
+    if (id >= max_ids_) {
+      return Fail(errors_.Damaged(place, absl::StrCat("the id ", id, " in so small a file")));
+    }
     if (key_.size() > kMaxPieceBytes) {
       return Fail(errors_.Unsupported(place, absl::StrCat("a piece of ", key_.size(), " bytes")));
     }
@@ -209,6 +217,7 @@ class Handler final : public nlohmann::json_sax<json> {
     return true;
   }
 
+  const int64_t max_ids_;
   const FileErrors& errors_;
   TokenizerJson& out_;
   absl::Status status_;
@@ -225,7 +234,7 @@ class Handler final : public nlohmann::json_sax<json> {
 
 absl::StatusOr<TokenizerJson> ReadTokenizerJson(absl::string_view bytes, const FileErrors& errors) {
   TokenizerJson out;
-  Handler handler(errors, &out);
+  Handler handler(bytes.size(), errors, &out);
   try {
     if (!json::sax_parse(bytes.begin(), bytes.end(), &handler)) {
       if (!handler.status().ok()) return handler.status();
