@@ -193,8 +193,12 @@ def variants(base, folder):
         for i, t in enumerate(d["added_tokens"]):
             if t["content"].startswith("<"):
                 t.update([{"lstrip": True}, {"rstrip": True}, {"single_word": True}, {"lstrip": True, "rstrip": True}][i % 4])
-        d["added_tokens"] += [token(size, "xyz", single_word=True), token(size + 1, "the", single_word=True, normalized=True),
-                              token(size + 2, "of", lstrip=True, rstrip=True), token(size + 3, " a b", normalized=True)]
+        next_id = size  # A token that is a piece has the piece's id.
+        for content, flags in (("xyz", {"single_word": True}), ("the", {"single_word": True, "normalized": True}),
+                               ("of", {"lstrip": True, "rstrip": True}), (" a b", {"normalized": True})):
+            known = d["model"]["vocab"].get(content)
+            d["added_tokens"].append(token(next_id if known is None else known, content, **flags))
+            next_id += known is None
 
     def normalized(d):
         for t in d["added_tokens"]:
