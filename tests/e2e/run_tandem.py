@@ -24,12 +24,17 @@ class Run:
         self.code, self.out, self.err = code, out, err
 
 
-def tandem(*args, ranks=0, stdin=None, mca=(), env=None, timeout=600, wrapper=()):
-    """Runs tandem with these arguments; under mpirun where ranks > 0, each rank by `wrapper`."""
+def tandem(*args, ranks=0, rank_1=None, stdin=None, mca=(), env=None, timeout=600, wrapper=()):
+    """Runs tandem with these arguments; under mpirun where ranks > 0, each rank by `wrapper`.
+
+    `rank_1`: the arguments of one more rank, where they differ, as on another host.
+    """
     command = [*map(str, wrapper), BINARY, *map(str, args)]
     environment = dict(os.environ, **(env or {}))
     if ranks > 0:
         command = [MPIRUN, "--oversubscribe", *mca, "-np", str(ranks), *command]
+        if rank_1:
+            command += [":", "-np", "1", *map(str, wrapper), BINARY, *map(str, rank_1)]
         if os.geteuid() == 0:
             environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     done = subprocess.run(
