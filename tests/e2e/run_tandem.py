@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -15,6 +16,15 @@ MPIRUN = os.environ.get("TEST_MPIRUN", "mpirun")
 SOURCE = pathlib.Path(os.environ["TEST_SOURCE_DIR"])
 DATA = SOURCE / "tests" / "golden" / "data"
 DEMO = SOURCE / "models" / "demo"
+
+# Prints the peak resident size of what it runs, mapped pages included, in KiB.
+PEAK_SCRIPT = """
+import os, resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print("PEAK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"),
+      resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr, flush=True)
+sys.exit(code)
+"""
 
 
 class Run:
@@ -73,3 +83,16 @@ class TandemTest(unittest.TestCase):
         )
         self.assertEqual(run.code, expect, run.err)
         return read_lines(path)
+
+    def peak_kib(self, *args, ranks=0):
+        """Peak resident KiB by rank, mapped pages included, and the run."""
+        script = self.dir / "peak.py"
+        script.write_text(PEAK_SCRIPT)
+        run = tandem(*args, ranks=ranks, wrapper=[sys.executable, script])
+        self.assertEqual(run.code, 0, run.err)
+        peaks = {}
+        for line in run.err.splitlines():
+            words = line.split()
+            if words and words[0] == "PEAK":
+                peaks[int(words[1])] = int(words[2])
+        return peaks, run
