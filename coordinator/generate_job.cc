@@ -87,7 +87,7 @@ absl::Status GenerateJob::Feed() {
     InputPipeline::Item item = *std::exchange(held_, std::nullopt);
     ++counts_.requests;
     if (std::holds_alternative<RejectedLine>(item)) {
-      RejectedLine& rejected = std::get<RejectedLine>(item);
+      const auto& rejected = std::get<RejectedLine>(item);
       // A bad line's own id counts among the job's ids too; its own fault is what it is told.
       if (rejected.id_given) ids_.Insert(rejected.id.key);
       TANDEM_RETURN_IF_ERROR(WriteRejected(rejected));

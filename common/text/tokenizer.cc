@@ -183,7 +183,7 @@ class BpeTokenizer : public Tokenizer {
 // A run of byte pieces. SentencePiece keeps its valid parts; tokenizer.json's decoder makes U+FFFD
 // of every byte of a run that is not valid as a whole.
 std::string DecodeBytes(const std::string& bytes, bool sentencepiece) {
-  const std::string valid = ToValidUtf8(bytes, ReplaceIllFormed::kEachByte);
+  std::string valid = ToValidUtf8(bytes, ReplaceIllFormed::kEachByte);
   if (sentencepiece || valid == bytes) return valid;
   std::string out;
   for (size_t i = 0; i < bytes.size(); ++i) out += kReplacement;

@@ -304,7 +304,7 @@ absl::Status Session::ExchangePages() {
   }
   const RankFacts& mine = facts_[static_cast<size_t>(world_.rank())];
   if (holds.empty()) {
-    holds.push_back(layout_.own_coordinator && world_.rank() == 0 ? "coordinator" : "idle");
+    holds.emplace_back(layout_.own_coordinator && world_.rank() == 0 ? "coordinator" : "idle");
   }
   writer.PutString(absl::StrFormat(
       "rank %d on %s, cores %s, %d thread%s, %s: %s", world_.rank(), mine.host, mine.cpus,
@@ -372,7 +372,7 @@ std::vector<std::string> Session::PlannedLines() const {
                                    "/", group.tp_size()));
     }
     if (holds.empty()) {
-      holds.push_back(layout_.own_coordinator && rank == 0 ? "coordinator" : "idle");
+      holds.emplace_back(layout_.own_coordinator && rank == 0 ? "coordinator" : "idle");
     }
     const RankFacts& facts = facts_[static_cast<size_t>(rank)];
     lines.push_back(absl::StrCat("rank ", rank, " on ", facts.host, ", cores ", facts.cpus, ": ",

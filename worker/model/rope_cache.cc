@@ -15,7 +15,7 @@ RopeCache::RopeCache(Ops& ops, const RopeConfig& config, int64_t head_dim)
 void RopeCache::Extend(int64_t positions) {
   if (positions <= cached_) return;
   // Doubling: a long generation extends it rarely. Old rows are copied, not computed again.
-  const int64_t target = std::max<int64_t>({positions, 2 * cached_, 256});
+  const auto target = std::max<int64_t>({positions, 2 * cached_, 256});
   const auto half = static_cast<int64_t>(frequencies_.size());
   AlignedBuffer<float> cos(target * half);
   AlignedBuffer<float> sin(target * half);

@@ -81,10 +81,10 @@ class LayerLoader {
 
   absl::Status LoadNorms(LayerWeights& layer) {
     const int64_t hidden = stack_.hidden_dim;
-    const auto norm = [&](const char* suffix, int64_t size, std::vector<float>& out) {
-      absl::StatusOr<std::vector<float>> values = ReadVector(Name(suffix), 0, size, checkpoint_);
-      if (values.ok()) out = *std::move(values);
-      return values.status();
+    const auto norm = [&](const char* suffix, int64_t size,
+                          std::vector<float>& out) -> absl::Status {
+      TANDEM_ASSIGN_OR_RETURN(out, ReadVector(Name(suffix), 0, size, checkpoint_));
+      return absl::OkStatus();
     };
     TANDEM_RETURN_IF_ERROR(
         norm("pre_self_attn_layernorm.weight", hidden, layer.pre_attention_norm));

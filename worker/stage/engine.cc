@@ -111,8 +111,10 @@ std::vector<int64_t> Engine::AffordablePages() const {
     if (bytes == 0) {
       // Half of what is free for this rank, and no more than the largest batch could use. Pages
       // that nobody uses cost no memory.
-      const int64_t most = config_.max_num_seqs * 2 * PagesFor(config_.max_model_len) * page_bytes;
-      bytes = std::min(AvailableBytes() / 2 / config_.ranks_on_host / num_pools, most);
+      const int64_t most =
+          int64_t{2} * config_.max_num_seqs * PagesFor(config_.max_model_len) * page_bytes;
+      bytes = std::min(
+          AvailableBytes() / 2 / config_.ranks_on_host / std::max<int64_t>(num_pools, 1), most);
     }
     pages[static_cast<size_t>(member->group->id)] = bytes / page_bytes;
   }
