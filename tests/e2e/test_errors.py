@@ -51,7 +51,7 @@ class ModelErrors(ErrorTest):
             rank_1=rank_1 and ("generate", "--model", rank_1, *rest),
         )
         self.assert_ends(run, 4, message)
-        self.assertFalse(out.exists())
+        self.assertEqual(list(self.dir.glob("out.jsonl*")), [])
 
     def test_no_such_folder(self):
         nowhere = self.dir / "nowhere"
