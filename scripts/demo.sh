@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 source scripts/environment.sh
 
 scripts/setup.sh
-cmake --workflow --preset release
+cmake --preset release
+cmake --build --preset release --target tandem
 
 mkdir -p build/demo
 echo

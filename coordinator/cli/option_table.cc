@@ -39,7 +39,7 @@ constexpr VerbInfo kVerbs[] = {
      "tandem inspect DIR/config.json --format json\n"},
     {"init", "writes a checkpoint with seeded random weights, for benchmarks",
      "init --model NAME|CONFIG --output DIR [flags]",
-     "tandem init --model 270m-270m --output random-270m --seed 1\n"},
+     "tandem init --model t5gemma2_270m_270m --output random-270m --seed 1\n"},
     {"env", "prints what a bug report needs: versions, hosts, cores, memory", "env",
      "tandem env\n"
      "mpirun -np 2 tandem env\n"},
@@ -56,7 +56,7 @@ constexpr OptionInfo kOptions[] = {
     {"model", kInspect, T::kText, G::kInputOutput, "DIR", "", "", 0, 0,
      "the checkpoint's folder, or a config.json; the same as DIR without a flag"},
     {"model", kInit, T::kText, G::kInputOutput, "NAME|CONFIG", "", "", 0, 0,
-     "a preset (270m-270m, 1b-1b, 4b-4b) or a config.json"},
+     "a preset (t5gemma2_270m_270m, t5gemma2_1b_1b, t5gemma2_4b_4b) or a config.json"},
     {"tokenizer", kTokenize, T::kText, G::kInputOutput, "FILE", "", "", 0, 0,
      "a tokenizer.json or tokenizer.model, in place of --model"},
     {"input", kGenerate, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,

@@ -33,9 +33,9 @@ std::string DirectoryOf(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-bool SameFile(const std::string& input, const struct stat& output) {
+bool SameFile(const std::string& path, const struct stat& output) {
   struct stat info = {};
-  return !input.empty() && input != "-" && stat(input.c_str(), &info) == 0 &&
+  return !path.empty() && path != "-" && stat(path.c_str(), &info) == 0 &&
          info.st_dev == output.st_dev && info.st_ino == output.st_ino;
 }
 
@@ -99,18 +99,24 @@ absl::Status ResultWriter::OpenFile() {
     return FileError(absl::ErrnoToStatus(errno, absl::StrCat("cannot write results to ", file_)));
   }
   if (direct_) return absl::OkStatus();
-  if (flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+  const bool locked = flock(fd_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+  // A job that ended between our open and our lock took the name away: this is no longer the file.
+  struct stat opened;
+  if (!locked || fstat(fd_, &opened) != 0 || !SameFile(file_, opened)) {
     return FileError(absl::FailedPreconditionError(
         absl::StrCat("another job is writing ", file_, "; give another --output")));
   }
   // Only now that it is ours: what is in it is an unfinished job's.
   if (ftruncate(fd_, 0) != 0) return Failed("empty", errno);
+  partial_is_ours_ = true;
   return absl::OkStatus();
 }
 
 ResultWriter::~ResultWriter() {
   if (fd_ < 0) return;
   Flush().IgnoreError();
+  // Before close: with the lock goes the right to touch it.
+  if (partial_is_ours_ && written_ == 0) unlink(file_.c_str());
   if (fd_ != STDOUT_FILENO) close(fd_);
 }
 

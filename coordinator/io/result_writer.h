@@ -31,7 +31,8 @@ struct ResultWriterOptions {
 class ResultWriter {
  public:
   static absl::StatusOr<std::unique_ptr<ResultWriter>> Open(const ResultWriterOptions& options);
-  ~ResultWriter();  // Without Finish: PATH.partial stays, with what was written.
+  // Without Finish: PATH.partial stays, with what was written; nothing, where nothing was.
+  ~ResultWriter();
   ResultWriter(const ResultWriter&) = delete;
   ResultWriter& operator=(const ResultWriter&) = delete;
 
@@ -63,8 +64,9 @@ class ResultWriter {
 
   ResultWriterOptions options_;
   int fd_ = -1;
-  bool direct_ = false;  // No .partial: standard output, a device, a pipe.
-  std::string file_;     // What is written to: PATH.partial, or PATH.
+  bool direct_ = false;           // No .partial: standard output, a device, a pipe.
+  bool partial_is_ours_ = false;  // Locked and emptied.
+  std::string file_;              // What is written to: PATH.partial, or PATH.
   std::string buffer_;
   std::vector<std::optional<std::string>> window_;  // Slot: sequence modulo its size.
   int64_t next_ = 0;                                // Ordered: the sequence whose result is due.

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -16,6 +17,15 @@ SOURCE = pathlib.Path(os.environ["TEST_SOURCE_DIR"])
 DATA = SOURCE / "tests" / "golden" / "data"
 DEMO = SOURCE / "models" / "demo"
 
+# Prints the peak resident size of what it runs, mapped pages included, in KiB.
+PEAK_SCRIPT = """
+import os, resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print("PEAK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"),
+      resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr, flush=True)
+sys.exit(code)
+"""
+
 
 class Run:
     """A finished run: exit code, standard output and standard error as text."""
@@ -24,12 +34,17 @@ class Run:
         self.code, self.out, self.err = code, out, err
 
 
-def tandem(*args, ranks=0, stdin=None, mca=(), env=None, timeout=600, wrapper=()):
-    """Runs tandem with these arguments; under mpirun where ranks > 0, each rank by `wrapper`."""
+def tandem(*args, ranks=0, rank_1=None, stdin=None, mca=(), env=None, timeout=600, wrapper=()):
+    """Runs tandem with these arguments; under mpirun where ranks > 0, each rank by `wrapper`.
+
+    `rank_1`: the arguments of one more rank, where they differ, as on another host.
+    """
     command = [*map(str, wrapper), BINARY, *map(str, args)]
     environment = dict(os.environ, **(env or {}))
     if ranks > 0:
         command = [MPIRUN, "--oversubscribe", *mca, "-np", str(ranks), *command]
+        if rank_1:
+            command += [":", "-np", "1", *map(str, wrapper), BINARY, *map(str, rank_1)]
         if os.geteuid() == 0:
             environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     done = subprocess.run(
@@ -68,3 +83,16 @@ class TandemTest(unittest.TestCase):
         )
         self.assertEqual(run.code, expect, run.err)
         return read_lines(path)
+
+    def peak_kib(self, *args, ranks=0):
+        """Peak resident KiB by rank, mapped pages included, and the run."""
+        script = self.dir / "peak.py"
+        script.write_text(PEAK_SCRIPT)
+        run = tandem(*args, ranks=ranks, wrapper=[sys.executable, script])
+        self.assertEqual(run.code, 0, run.err)
+        peaks = {}
+        for line in run.err.splitlines():
+            words = line.split()
+            if words and words[0] == "PEAK":
+                peaks[int(words[1])] = int(words[2])
+        return peaks, run

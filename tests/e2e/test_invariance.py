@@ -10,8 +10,9 @@ class InvarianceTest(TandemTest):
     def test_the_short_list(self):
         script = SOURCE / "scripts" / "check_invariance.sh"
         done = subprocess.run(
-            ["bash", script, "--tandem", BINARY, "--mpirun", MPIRUN], capture_output=True,
-            text=True, check=False,
+            ["bash", script, "--tandem", BINARY, "--launcher",
+             f"{MPIRUN} --oversubscribe -np {{ranks}}"],
+            capture_output=True, text=True, check=False,
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertIn("24 of 24 runs gave the same bytes", done.stdout)

@@ -1,34 +1,10 @@
 """Memory: a rank holds its shard, and a long input costs nothing."""
 import random
-import sys
 import unittest
 
 from run_tandem import DEMO, TandemTest, tandem
 
-# Prints the peak resident size of what it runs, mapped pages included, in KiB.
-PEAK = """
-import os, resource, subprocess, sys
-code = subprocess.call(sys.argv[1:])
-print("PEAK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"),
-      resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr, flush=True)
-sys.exit(code)
-"""
-
-
 class MemoryTest(TandemTest):
-    def peak(self, *args, ranks=0):
-        """Peak KiB by rank."""
-        script = self.dir / "peak.py"
-        script.write_text(PEAK)
-        run = tandem(*args, ranks=ranks, wrapper=[sys.executable, script])
-        self.assertEqual(run.code, 0, run.err)
-        peaks = {}
-        for line in run.err.splitlines():
-            words = line.split()
-            if words and words[0] == "PEAK":
-                peaks[int(words[1])] = int(words[2])
-        return peaks, run
-
     def test_a_rank_holds_its_shard(self):
         model = self.dir / "model"
         done = tandem("init", "--model", "t5gemma2_270m_270m", "--output", model)
@@ -44,7 +20,7 @@ class MemoryTest(TandemTest):
                 for i in range(50)
             ]
         )
-        peaks, run = self.peak(
+        peaks, run = self.peak_kib(
             "generate", "--model", model, "--input", requests, "--output",
             self.dir / "out.jsonl", "--kv-cache-mb", "128", "--threads", "1", ranks=3,
         )
@@ -66,7 +42,7 @@ class MemoryTest(TandemTest):
             with open(path, "w", encoding="utf-8") as file:
                 for i in range(lines):
                     file.write('{"id": %d, "prompt_token_ids": [5, 6], "max_tokens": 1}\n' % i)
-            peaks, _ = self.peak(
+            peaks, _ = self.peak_kib(
                 "generate", "--model", DEMO, "--input", path, "--output", "unused.jsonl",
                 "--dry-run",
             )

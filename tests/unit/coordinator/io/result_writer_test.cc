@@ -179,6 +179,17 @@ TEST_F(ResultWriterTest, AnAbandonedJobLeavesItsPartialAndTheNextTakesItOver) {
   EXPECT_EQ(Read(options_.path), "x\n");
 }
 
+TEST_F(ResultWriterTest, AJobThatWroteNothingLeavesNothing) {
+  {
+    auto writer = Open();
+    EXPECT_TRUE(Exists(options_.path + ".partial"));
+    EXPECT_FALSE(ResultWriter::Open(options_).ok());
+    EXPECT_TRUE(Exists(options_.path + ".partial")) << "it is the first one's";
+  }
+  EXPECT_FALSE(Exists(options_.path + ".partial"));
+  EXPECT_FALSE(Exists(options_.path));
+}
+
 TEST_F(ResultWriterTest, PlacesThatCannotBeWrittenAreNamed) {
   options_.path = folder_;
   ExpectRefused(absl::StrCat("the output ", folder_, " is a folder; give --output a file"));
