@@ -27,8 +27,7 @@ uint32_t WordAt(const LinearWeight& weight, int64_t column, int64_t word) {
 }
 
 TEST(LinearWeightTest, LeavesStartInNewWordsAndSegmentsInNewPanels) {
-  const LinearWeight bf16 =
-      MakeLinearWeight(ComputeType::kBFloat16, {0, 3, 3, 8, 9}, {17, 0, 16});
+  const LinearWeight bf16 = MakeLinearWeight(ComputeType::kBFloat16, {0, 3, 3, 8, 9}, {17, 0, 16});
   EXPECT_THAT(bf16.leaf_words, ElementsAre(0, 2, 2, 5, 6));
   EXPECT_EQ(bf16.in_features, 9);
   EXPECT_EQ(bf16.columns, 48);
