@@ -6,17 +6,19 @@
 #include "common/base/check.h"
 
 namespace tandem {
+
+// The texts' kernels.
 namespace portable {
-int LinearKernelsOfIsa(LinearKernels* out);
+LinearKernels WideningKernels();
 }
 namespace avx2 {
-int LinearKernelsOfIsa(LinearKernels* out);
+LinearKernels WideningKernels();
 }
 namespace avx512 {
-int LinearKernelsOfIsa(LinearKernels* out);
+LinearKernels WideningKernels();
 }
 namespace avx512_bf16 {
-int LinearKernelsOfIsa(LinearKernels* out);
+LinearKernel PairsKernel();
 }
 
 namespace {
@@ -97,23 +99,18 @@ LinearKernels Fastest(Isa isa) {
 }  // namespace
 
 std::vector<LinearKernels> LinearVariants(Isa isa) {
-  LinearKernels kernels[2];
-  int count = 0;
   switch (isa) {
     case Isa::kPortable:
-      count = portable::LinearKernelsOfIsa(kernels);
-      break;
+      return {portable::WideningKernels()};
     case Isa::kAvx2:
-      count = avx2::LinearKernelsOfIsa(kernels);
-      break;
+      return {avx2::WideningKernels()};
     case Isa::kAvx512:
-      count = avx512::LinearKernelsOfIsa(kernels);
-      break;
+      return {avx512::WideningKernels()};
     case Isa::kAvx512Bf16:
-      count = avx512_bf16::LinearKernelsOfIsa(kernels);
       break;
   }
-  return std::vector<LinearKernels>(kernels, kernels + count);
+  const LinearKernels widening = avx512::WideningKernels();
+  return {widening, {.bf16 = avx512_bf16::PairsKernel(), .fp32 = widening.fp32}};
 }
 
 const LinearKernels& LinearKernelsFor(Isa isa) {

@@ -35,7 +35,8 @@
 //
 // The vocabulary: Floats (16 float), Ints (16 int32, wrapping), Mask (16 bool).
 //   Load Store LoadFirst StoreFirst Set1 Zero  + - * /  -a  Fma(a,b,c) = a * b + c, one rounding
-//   Sqrt Abs Min Max RoundToNearest  < <= > >= == !=  IsNan  Select(mask, yes, no)
+//   Sqrt Abs RoundToNearest  Min Max (a < b ? a : b and a > b ? a : b; denormals come out as zero)
+//   < <= > >= == !=  IsNan  Select(mask, yes, no)
 //   LoadInts StoreInts LoadIntsFirst StoreIntsFirst Set1Int Iota  + - * & | ^ ~  == > <
 //   ShiftLeft<n> ShiftRight<n> (logical) ShiftRightSigned<n>
 //   Bits(Floats) AsFloats(Ints)   the same bits;  ToFloats(Ints) RoundToInts TruncateToInts (out of
@@ -69,9 +70,10 @@
 #define TANDEM_TARGET \
   __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
 #endif
-#if defined(TANDEM_SIMD_PORTABLE)  // Without a target nothing forces it, and sanitizers' builds
-                                   // would
-#define TANDEM_INLINE inline       // take minutes: every lane of every operation is checked apart.
+#if defined(TANDEM_SIMD_PORTABLE)
+// Not forced: no target has to be inherited here, and builds with sanitizers, which check every
+// lane of every operation apart, would take minutes.
+#define TANDEM_INLINE inline
 #else
 #define TANDEM_INLINE TANDEM_TARGET __attribute__((always_inline)) inline
 #endif

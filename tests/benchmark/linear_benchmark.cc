@@ -122,22 +122,34 @@ void Register(const std::string& name, const std::function<void(benchmark::State
   benchmark::RegisterBenchmark(name.c_str(), body)->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
 
+// Every kernel once: some serve two instruction sets.
+std::vector<LinearKernel> KernelsOf(ComputeType type) {
+  std::vector<LinearKernel> out;
+  for (Isa isa : SupportedIsas()) {
+    for (const LinearKernels& kernels : LinearVariants(isa)) {
+      const LinearKernel& kernel = kernels.For(type);
+      const bool seen = std::any_of(out.begin(), out.end(), [&](const LinearKernel& other) {
+        return other.product == kernel.product;
+      });
+      if (!seen) out.push_back(kernel);
+    }
+  }
+  return out;
+}
+
 void RegisterProducts(int threads) {
+  constexpr int64_t kRows[] = {1, 2, 4, 7, 8, 9, 12, 16, 24, 25, 32, 64, kEncodeRows};
   for (const ProductShape& shape : kProductShapes) {
     for (ComputeType type : {ComputeType::kBFloat16, ComputeType::kFloat32}) {
-      for (Isa isa : SupportedIsas()) {
-        for (const LinearKernels& kernels : LinearVariants(isa)) {
-          for (int64_t rows :
-               {int64_t{1}, int64_t{2}, int64_t{4}, int64_t{7}, int64_t{8}, int64_t{9}, int64_t{12},
-                int64_t{16}, int64_t{32}, int64_t{64}, kEncodeRows}) {
-            if (rows == kEncodeRows && shape.outputs > 100000) continue;  // No head when encoding.
-            Register(absl::StrCat(rows == kEncodeRows ? "encode/" : "decode/", shape.preset, "/",
-                                  shape.name, "/", kernels.For(type).name, "/rows:", rows,
-                                  "/threads:", threads),
-                     [=, &shape](benchmark::State& state) {
-                       Product(state, shape, type, kernels, rows, threads);
-                     });
-          }
+      for (const LinearKernel& kernel : KernelsOf(type)) {
+        for (int64_t rows : kRows) {
+          if (rows == kEncodeRows && shape.outputs > 100000) continue;  // No head when encoding.
+          Register(absl::StrCat(rows == kEncodeRows ? "encode/" : "decode/", shape.preset, "/",
+                                shape.name, "/", kernel.name, "/rows:", rows,
+                                "/threads:", threads),
+                   [=, &shape](benchmark::State& state) {
+                     Product(state, shape, type, {.bf16 = kernel, .fp32 = kernel}, rows, threads);
+                   });
         }
       }
     }

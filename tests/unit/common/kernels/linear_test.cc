@@ -32,7 +32,11 @@ struct Variant {
 std::vector<Variant> AllVariants() {
   std::vector<Variant> out;
   for (Isa isa : SupportedIsas()) {
-    for (const LinearKernels& kernels : LinearVariants(isa)) out.push_back({isa, kernels});
+    for (const LinearKernels& kernels : LinearVariants(isa)) {
+      // Those of AVX-512 serve two instruction sets.
+      const bool seen = !out.empty() && out.back().kernels.bf16.product == kernels.bf16.product;
+      if (!seen) out.push_back({isa, kernels});
+    }
   }
   return out;
 }
