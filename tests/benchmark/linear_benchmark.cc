@@ -145,8 +145,7 @@ void RegisterProducts(int threads) {
         for (int64_t rows : kRows) {
           if (rows == kEncodeRows && shape.outputs > 100000) continue;  // No head when encoding.
           Register(absl::StrCat(rows == kEncodeRows ? "encode/" : "decode/", shape.preset, "/",
-                                shape.name, "/", kernel.name, "/rows:", rows,
-                                "/threads:", threads),
+                                shape.name, "/", kernel.name, "/rows:", rows, "/threads:", threads),
                    [=, &shape](benchmark::State& state) {
                      Product(state, shape, type, {.bf16 = kernel, .fp32 = kernel}, rows, threads);
                    });
