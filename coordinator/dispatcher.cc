@@ -29,10 +29,13 @@ Dispatcher::Dispatcher(DispatcherConfig config)
       encoders_(config_.groups.size()),
       decoders_(config_.groups.size()) {}
 
-int64_t Dispatcher::PagesAtMost(const DispatchRequest& request) {
-  return Pages(request.encoder_ids.size()) +
-         Pages(request.sequence.prompt.size() +
-               static_cast<size_t>(std::max(request.sequence.max_tokens, 1)));
+int64_t Dispatcher::PagesAtMost(size_t encoder_tokens, const SequenceSpec& sequence) {
+  const size_t generated = sequence.target.empty()
+                               ? static_cast<size_t>(std::max(sequence.max_tokens, 1))
+                               : sequence.target.size();
+  // Beams share what they have in common; at worst that is nothing.
+  return Pages(encoder_tokens) +
+         sequence.beams.num_beams * Pages(sequence.prompt.size() + generated);
 }
 
 int64_t Dispatcher::SmallestPool() const {
@@ -65,18 +68,29 @@ absl::Status Dispatcher::Handle(const Envelope& message) {
       flight.started = true;
       DecoderState& decoder = decoders_[static_cast<size_t>(flight.decoder_group)];
       --decoder.unstarted;
-      decoder.unstarted_tokens -= static_cast<int64_t>(flight.request.encoder_ids.size());
+      decoder.unstarted_tokens -= flight.encoder_tokens;
       return absl::OkStatus();
     }
     case MessageKind::kSequenceEvicted: {
       TANDEM_ASSIGN_OR_RETURN(const SequenceNote note, SequenceNote::Decode(message.payload));
       ++counts_.evictions;
+      const auto found = in_flight_.find(note.id);
+      if (found != in_flight_.end() && found->second.sequence.streams != 0) {
+        streamed_.push_back({.id = note.id, .token = -1});
+      }
       return Leave(note.id, /*evicted=*/true);
     }
     case MessageKind::kSequenceDone: {
       TANDEM_ASSIGN_OR_RETURN(SequenceDone done, SequenceDone::Decode(message.payload));
       TANDEM_RETURN_IF_ERROR(Leave(done.id, /*evicted=*/false));
       done_.push_back(std::move(done));
+      return absl::OkStatus();
+    }
+    case MessageKind::kTokens: {
+      TANDEM_ASSIGN_OR_RETURN(const Tokens tokens, Tokens::Decode(message.payload));
+      for (const StreamedToken& token : tokens.tokens) {
+        streamed_.push_back({.id = token.id, .token = token.token});
+      }
       return absl::OkStatus();
     }
     default:
@@ -95,11 +109,15 @@ absl::Status Dispatcher::Leave(SequenceId id, bool evicted) {
   --decoder.in_flight;
   if (!flight.started) {
     --decoder.unstarted;
-    decoder.unstarted_tokens -= static_cast<int64_t>(flight.request.encoder_ids.size());
+    decoder.unstarted_tokens -= flight.encoder_tokens;
   }
-  const auto memory = memories_.find(flight.request.sequence.memory);
+  const auto memory = memories_.find(flight.sequence.memory);
   TANDEM_CHECK(memory != memories_.end());
-  if (evicted) memory->second->shareable = false;
+  // First in line again: it was the youngest of its group, older requests are at work already.
+  if (evicted) {
+    memory->second->shareable = false;
+    pending_.push_front({.encoder_ids = memory->second->ids, .sequences = {flight.sequence}});
+  }
   if (--memory->second->users == 0) {
     const ReleaseMemory release{.decoder_group = flight.decoder_group, .key = memory->second->key};
     Send(flight.decoder_group, MessageKind::kReleaseMemory, release.Encode());
@@ -109,9 +127,14 @@ absl::Status Dispatcher::Leave(SequenceId id, bool evicted) {
     }
     memories_.erase(memory);
   }
-  // First in line again: it was the youngest of its group, older requests are at work already.
-  if (evicted) pending_.push_front(std::move(flight.request));
   return absl::OkStatus();
+}
+
+void Dispatcher::Finish(SequenceId id) {
+  const auto found = in_flight_.find(id);
+  if (found == in_flight_.end()) return;
+  const FinishSequence finish{.decoder_group = found->second.decoder_group, .id = id};
+  Send(found->second.decoder_group, MessageKind::kFinishSequence, finish.Encode());
 }
 
 std::vector<CoordinatorPort::Outgoing> Dispatcher::Dispatch() {
@@ -165,7 +188,7 @@ void Dispatcher::ShareEncodings() {
     Memory* memory = FindShareable(request.encoder_ids);
     if (memory != nullptr && HasRoom(decoders_[static_cast<size_t>(memory->decoder_group)])) {
       ++counts_.prompts_shared;
-      Launch(std::move(request), *memory);
+      Launch(std::move(request.sequences), *memory);
     } else {
       left.push_back(std::move(request));
     }
@@ -191,10 +214,12 @@ std::vector<size_t> Dispatcher::ChooseBatch(const DecoderState& decoder) const {
   });
   std::vector<size_t> chosen;
   int64_t tokens = 0;
+  int64_t sequences = decoder.unstarted;
   for (const size_t i : order) {
-    if (static_cast<int64_t>(chosen.size()) >= config_.max_num_seqs - decoder.unstarted) break;
+    if (sequences >= config_.max_num_seqs) break;
     if (!chosen.empty() && tokens + length(i) > config_.max_batch_tokens) continue;
     tokens += length(i);
+    sequences += static_cast<int64_t>(pending_[i].sequences.size());
     chosen.push_back(i);
   }
   std::sort(chosen.begin(), chosen.end());
@@ -227,7 +252,7 @@ bool Dispatcher::SendBatch() {
       batch.items.push_back({.key = made->key, .token_ids = made->ids, .positions = {}});
       memories_[made->key] = std::move(made);
     }
-    Launch(std::move(request), *memory);
+    Launch(std::move(request.sequences), *memory);
   }
   for (size_t i = chosen.size(); i-- > 0;) {
     pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(chosen[i]));
@@ -239,18 +264,23 @@ bool Dispatcher::SendBatch() {
   return true;
 }
 
-void Dispatcher::Launch(DispatchRequest request, Memory& memory) {
-  request.sequence.memory = memory.key;
-  ++memory.users;
+void Dispatcher::Launch(std::vector<SequenceSpec> sequences, Memory& memory) {
   DecoderState& decoder = decoders_[static_cast<size_t>(memory.decoder_group)];
-  ++decoder.in_flight;
-  ++decoder.unstarted;
-  decoder.unstarted_tokens += static_cast<int64_t>(request.encoder_ids.size());
-  const Admit admit{.decoder_group = memory.decoder_group, .sequence = request.sequence};
-  Send(memory.decoder_group, MessageKind::kAdmit, admit.Encode());
-  const SequenceId id = request.sequence.id;
-  in_flight_[id] = {
-      .request = std::move(request), .decoder_group = memory.decoder_group, .started = false};
+  const auto encoder_tokens = static_cast<int64_t>(memory.ids.size());
+  for (SequenceSpec& sequence : sequences) {
+    sequence.memory = memory.key;
+    ++memory.users;
+    ++decoder.in_flight;
+    ++decoder.unstarted;
+    decoder.unstarted_tokens += encoder_tokens;
+    const Admit admit{.decoder_group = memory.decoder_group, .sequence = sequence};
+    Send(memory.decoder_group, MessageKind::kAdmit, admit.Encode());
+    const SequenceId id = sequence.id;
+    in_flight_[id] = {.sequence = std::move(sequence),
+                      .encoder_tokens = encoder_tokens,
+                      .decoder_group = memory.decoder_group,
+                      .started = false};
+  }
 }
 
 void Dispatcher::Send(int group, MessageKind kind, std::vector<std::byte> payload) {

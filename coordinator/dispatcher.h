@@ -29,16 +29,17 @@ struct DispatcherConfig {
   std::vector<int64_t> pages;
 };
 
-// A request as the ranks see it. sequence.memory is set by the dispatcher.
+// A prompt and what is decoded from it (a request's samples, a beam search, targets to score): one
+// encoding, one copy of its K/V. SequenceSpec::memory is set by the dispatcher.
 struct DispatchRequest {
   std::vector<int32_t> encoder_ids;
-  SequenceSpec sequence;
+  std::vector<SequenceSpec> sequences;
 };
 
 struct DispatchCounts {
   int64_t encoder_batches = 0;
   int64_t prompts_encoded = 0;
-  int64_t prompts_shared = 0;  // Requests that used another's encoding.
+  int64_t prompts_shared = 0;  // Prompts that used another's encoding.
   int64_t evictions = 0;
 };
 
@@ -46,9 +47,9 @@ class Dispatcher {
  public:
   explicit Dispatcher(DispatcherConfig config);
 
-  // K/V pages a request can need at most; more than SmallestPool() (any group may get it) never
-  // fits.
-  static int64_t PagesAtMost(const DispatchRequest& request);
+  // K/V pages that a sequence can need at most; more than SmallestPool() (any group may get it)
+  // never fits.
+  static int64_t PagesAtMost(size_t encoder_tokens, const SequenceSpec& sequence);
   int64_t SmallestPool() const;
 
   // Whether more requests help to form batches: the pool is not full.
@@ -60,6 +61,14 @@ class Dispatcher {
   // Sends what can be sent now; call after Add and Handle.
   std::vector<CoordinatorPort::Outgoing> Dispatch();
   std::vector<SequenceDone> TakeDone() { return std::exchange(done_, {}); }
+  // What happened to sequences that stream, in order.
+  struct StreamEvent {
+    SequenceId id = 0;
+    int32_t token = -1;  // -1: it was put back and begins anew.
+  };
+  std::vector<StreamEvent> TakeStreamed() { return std::exchange(streamed_, {}); }
+  // All that is wanted of it has come; it may end early. Nothing where it has left already.
+  void Finish(SequenceId id);
 
   bool idle() const { return pending_.empty() && in_flight_.empty(); }
   const DispatchCounts& counts() const { return counts_; }
@@ -76,7 +85,8 @@ class Dispatcher {
     std::vector<int32_t> ids;
   };
   struct InFlight {
-    DispatchRequest request;
+    SequenceSpec sequence;
+    int64_t encoder_tokens = 0;
     int decoder_group = 0;
     bool started = false;
   };
@@ -96,7 +106,7 @@ class Dispatcher {
   bool SendBatch();
   std::vector<size_t> ChooseBatch(const DecoderState& decoder) const;
   Memory* FindShareable(const std::vector<int32_t>& ids) const;
-  void Launch(DispatchRequest request, Memory& memory);
+  void Launch(std::vector<SequenceSpec> sequences, Memory& memory);
   absl::Status Leave(SequenceId id, bool evicted);
   void Send(int group, MessageKind kind, std::vector<std::byte> payload);
 
@@ -111,6 +121,7 @@ class Dispatcher {
   uint64_t last_batch_ = 0;
   std::vector<CoordinatorPort::Outgoing> outgoing_;
   std::vector<SequenceDone> done_;
+  std::vector<StreamEvent> streamed_;
   DispatchCounts counts_;
 };
 

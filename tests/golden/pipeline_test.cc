@@ -36,9 +36,11 @@ DispatchRequest Request(SequenceId id, int length, int max_tokens) {
     request.encoder_ids.push_back(
         5 + static_cast<int32_t>((id * 31 + static_cast<uint64_t>(i) * 7) % 300));
   }
-  request.sequence.id = id;
-  request.sequence.prompt = {2};
-  request.sequence.max_tokens = max_tokens;
+  SequenceSpec sequence;
+  sequence.id = id;
+  sequence.prompt = {2};
+  sequence.max_tokens = max_tokens;
+  request.sequences.push_back(sequence);
   return request;
 }
 
@@ -68,7 +70,7 @@ TEST(PipelineTest, ALateShortRequestEndsBeforeAnEarlyLongOne) {
   ASSERT_TRUE(answers.ok()) << answers.status();
   const SequenceDone& early = answers->at(0);
   const SequenceDone& late = answers->at(5);
-  ASSERT_EQ(early.completion_tokens, 4000);
+  ASSERT_EQ(early.outputs[0].completion_tokens(), 4000);
   EXPECT_LT(early.start_seconds, late.start_seconds);
   EXPECT_LT(late.end_seconds, early.end_seconds);
 }
@@ -85,7 +87,7 @@ TEST(PipelineTest, EqualPromptsAreEncodedOnce) {
   EXPECT_EQ(trace.counts.prompts_encoded, 1);
   EXPECT_EQ(trace.counts.prompts_shared, 7);
   for (const auto& [id, done] : *answers) {
-    EXPECT_EQ(done.token_ids, answers->at(0).token_ids) << id;
+    EXPECT_EQ(done.outputs[0].token_ids, answers->at(0).outputs[0].token_ids) << id;
   }
 }
 
@@ -95,7 +97,7 @@ TEST(PipelineTest, SequencesPutBackGiveTheSameTokens) {
   std::vector<DispatchRequest> requests;
   for (SequenceId id = 0; id < 16; ++id) {
     requests.push_back(Request(id, 30 + static_cast<int>(id) * 3, 150));
-    requests.back().sequence.num_logprobs = 1;
+    requests.back().sequences[0].num_logprobs = 1;
   }
   for (const int ranks : {1, 2}) {
     SessionSettings settings = Settings(ranks, ranks, true, 8);
@@ -111,8 +113,10 @@ TEST(PipelineTest, SequencesPutBackGiveTheSameTokens) {
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_GT(trace.counts.evictions, 0);
     for (const auto& [id, done] : *want) {
-      EXPECT_EQ(got->at(id).token_ids, done.token_ids) << id;
-      EXPECT_EQ(got->at(id).cumulative_logprob, done.cumulative_logprob) << id;
+      EXPECT_EQ(got->at(id).outputs[0].token_ids, done.outputs[0].token_ids) << id;
+      for (size_t i = 0; i < done.outputs[0].logprobs.size(); ++i) {
+        EXPECT_EQ(got->at(id).outputs[0].logprobs[i].logprob, done.outputs[0].logprobs[i].logprob);
+      }
     }
   }
 }
@@ -138,7 +142,9 @@ TEST(PipelineTest, OverlappingGroupsDoNotWaitForEachOther) {
   settings.layout_file = path;
   const auto got = GenerateInThreads(4, settings, 64, requests);
   ASSERT_TRUE(got.ok()) << got.status();
-  for (const auto& [id, done] : *want) EXPECT_EQ(got->at(id).token_ids, done.token_ids) << id;
+  for (const auto& [id, done] : *want) {
+    EXPECT_EQ(got->at(id).outputs[0].token_ids, done.outputs[0].token_ids) << id;
+  }
 }
 
 TEST(PipelineTest, ARankReadsItsShareOfTheSplitWeights) {

@@ -25,11 +25,12 @@ TEST_P(WindowsTest, MixedLengthsInOneBatch) {
   for (const nlohmann::json& row : expected.at("rows")) {
     DispatchRequest request;
     request.encoder_ids = row.at("prompt").get<std::vector<int32_t>>();
-    request.sequence.id = requests.size();
-    request.sequence.prompt = {2};
-    request.sequence.max_tokens = static_cast<int32_t>(row.at("steps").size());
-    request.sequence.stop_token_ids = {1};
-    request.sequence.num_logprobs = 1;
+    SequenceSpec& sequence = request.sequences.emplace_back();
+    sequence.id = requests.size();
+    sequence.prompt = {2};
+    sequence.max_tokens = static_cast<int32_t>(row.at("steps").size());
+    sequence.stop_token_ids = {1};
+    sequence.num_logprobs = 1;
     requests.push_back(std::move(request));
   }
   ASSERT_EQ(requests.size(), 8u);

@@ -159,8 +159,8 @@ void Engine::Start(const std::vector<int64_t>& pages) {
     member->decoder = std::make_unique<Decoder>(model_, member->weights, *member->table,
                                                 *member->head, *member->pool, member->runtime);
     worker_.SetStage(
-        id, std::make_unique<DecoderStage>(*member->group, model_, config_.max_num_seqs,
-                                           *member->decoder, *member->pool, member->runtime, send));
+        id, std::make_unique<DecoderStage>(model_, config_.max_num_seqs, *member->decoder,
+                                           *member->pool, member->runtime, send));
   }
 }
 

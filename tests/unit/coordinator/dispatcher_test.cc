@@ -34,9 +34,10 @@ DispatcherConfig Config(int num_decoders, int max_num_seqs, int64_t max_batch_to
 DispatchRequest Request(SequenceId id, std::vector<int32_t> ids) {
   DispatchRequest request;
   request.encoder_ids = std::move(ids);
-  request.sequence.id = id;
-  request.sequence.prompt = {2};
-  request.sequence.max_tokens = 4;
+  SequenceSpec& sequence = request.sequences.emplace_back();
+  sequence.id = id;
+  sequence.prompt = {2};
+  sequence.max_tokens = 4;
   return request;
 }
 
@@ -190,9 +191,14 @@ TEST(DispatcherTest, AnEvictedSequenceIsEncodedAgainFirst) {
 }
 
 TEST(DispatcherTest, PagesAtMostCountsPromptAndWholeAnswer) {
-  DispatchRequest request = Request(0, std::vector<int32_t>(33, 1));
-  request.sequence.max_tokens = 32;  // With the start token 33 positions.
-  EXPECT_EQ(Dispatcher::PagesAtMost(request), 2 + 2);
+  SequenceSpec sequence = Request(0, {1}).sequences[0];
+  sequence.max_tokens = 32;  // With the start token 33 positions.
+  EXPECT_EQ(Dispatcher::PagesAtMost(33, sequence), 2 + 2);
+  sequence.beams.num_beams = 3;
+  EXPECT_EQ(Dispatcher::PagesAtMost(33, sequence), 2 + 3 * 2);
+  sequence.beams.num_beams = 1;
+  sequence.target.assign(64, 5);  // Nothing is generated.
+  EXPECT_EQ(Dispatcher::PagesAtMost(33, sequence), 2 + 3);
 }
 
 TEST(DispatcherTest, AMessageAboutAnUnknownSequenceIsAnError) {
