@@ -285,7 +285,7 @@ class BatchLineParser {
     const LineForm verb = *form == LineForm::kEmbeddings ? LineForm::kEmbed : LineForm::kGenerate;
     if (verb != options_.form) {
       return RequestError{RequestErrorCode::kUnsupported,
-                          absl::StrCat(fields.url, " is served by tandem ",
+                          absl::StrCat("url ", fields.url, " is served by tandem ",
                                        verb == LineForm::kEmbed ? "embed" : "generate"),
                           "url"};
     }

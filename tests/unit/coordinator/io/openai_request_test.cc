@@ -237,11 +237,11 @@ TEST(OpenAiRequestTest, Embeddings) {
            "(--ignore-unknown-fields lets it pass)",
            "temperature"},
           {Completion(R"({"prompt":"a"})"), "unsupported",
-           "/v1/completions is served by tandem generate", "url"},
+           "url /v1/completions is served by tandem generate", "url"},
       },
       {.form = LineForm::kEmbed, .embedding_dim = 640});
   ExpectRefusals({{Embeddings(R"({"input":"a"})"), "unsupported",
-                   "/v1/embeddings is served by tandem embed", "url"}});
+                   "url /v1/embeddings is served by tandem embed", "url"}});
 }
 
 TEST(OpenAiRequestTest, WhatIsAroundTheBody) {
