@@ -140,14 +140,12 @@ absl::Status GenerateJob::WriteDone(const SequenceDone& done) {
     ++counts_.errors[static_cast<int>(rejected.error.code)];
     return writer_.Write(number, FormatError(rejected));
   }
-  Result result;
-  result.id = waiting.request.id;
-  result.metadata_json = waiting.request.metadata_json;
+  auto result = AnswerTo<Result>(waiting.request);
   result.truncated = waiting.truncated;
   result.prompt_tokens = waiting.prompt_tokens;
   result.completion_tokens = done.completion_tokens;
   ResultOutput output = OutputOf(done);
-  if (waiting.request.logprobs.has_value()) {
+  if (waiting.request.decoding.logprobs.has_value()) {
     const auto text_of = [this](int32_t id) {
       return options_.tokenizer == nullptr ? std::string() : options_.tokenizer->TokenText(id);
     };

@@ -35,12 +35,13 @@ class Preparer {
 
   std::optional<RequestError> EncoderIds(PreparedRequest& out) const {
     std::vector<int32_t>& ids = out.dispatch.encoder_ids;
-    const absl::string_view param = request_.prompt.has_value() ? "prompt" : "prompt_token_ids";
-    if (request_.prompt.has_value()) {
-      if (auto error = CheckText(*request_.prompt, param)) return error;
-      ids = options_.tokenizer->EncodeWithSpecial(*request_.prompt, options_.add_bos);
+    const Prompt& prompt = request_.prompts.front();
+    const std::string param = PromptParam(request_, 0);
+    if (prompt.text.has_value()) {
+      if (auto error = CheckText(*prompt.text, param)) return error;
+      ids = options_.tokenizer->EncodeWithSpecial(*prompt.text, options_.add_bos);
     } else {
-      ids = request_.prompt_token_ids;
+      ids = prompt.token_ids;
     }
     if (ids.empty()) return EmptyPromptError(param);
     const auto length = static_cast<int64_t>(ids.size());
@@ -76,11 +77,12 @@ class Preparer {
     SequenceSpec& sequence = out.dispatch.sequence;
     // The answer ends at the model's last position, with finish reason "length".
     const int64_t room = options_.max_decoder_len - static_cast<int64_t>(sequence.prompt.size());
-    sequence.max_tokens = static_cast<int32_t>(std::min<int64_t>(request_.max_tokens, room));
-    sequence.min_tokens = std::min(request_.min_tokens, sequence.max_tokens);
-    sequence.num_logprobs = request_.logprobs.value_or(-1);
-    sequence.stop_token_ids = request_.stop_token_ids;
-    if (!request_.ignore_eos) {
+    sequence.max_tokens =
+        static_cast<int32_t>(std::min<int64_t>(request_.decoding.max_tokens, room));
+    sequence.min_tokens = std::min(request_.decoding.min_tokens, sequence.max_tokens);
+    sequence.num_logprobs = request_.decoding.logprobs.value_or(-1);
+    sequence.stop_token_ids = request_.decoding.stop_token_ids;
+    if (!request_.decoding.ignore_eos) {
       sequence.stop_token_ids.insert(sequence.stop_token_ids.end(), options_.eos_token_ids.begin(),
                                      options_.eos_token_ids.end());
     }
@@ -109,8 +111,7 @@ std::variant<PreparedRequest, RejectedLine> PrepareRequest(Request request,
   }
   out.request = std::move(request);
   // The text is tokens now, and a job may hold thousands of requests.
-  out.request.prompt.reset();
-  out.request.prompt_token_ids = {};
+  out.request.prompts.clear();
   out.request.decoder_prompt.reset();
   out.request.decoder_prompt_token_ids.reset();
   return out;

@@ -23,6 +23,7 @@
 #include "common/base/nearest_name.h"
 #include "common/base/status_macros.h"
 #include "coordinator/cli/config_file.h"
+#include "coordinator/cli/generation_config.h"
 #include "coordinator/cli/help.h"
 
 namespace tandem {
@@ -55,6 +56,12 @@ std::vector<std::string> WithHyphens(Verb verb, const std::vector<std::string>& 
     const int option = FindOption(verb, absl::string_view(name).substr(2));
     is_value = equals == arg.size() && option >= 0 &&
                OptionTable()[static_cast<size_t>(option)].type != OptionType::kFlag;
+    if (name.size() == 3 && option >= 0) {
+      // --n: of one letter, cxxopts knows -n alone, with its value in a word of its own.
+      words.push_back(name.substr(1));
+      if (equals < arg.size()) words.push_back(arg.substr(equals + 1));
+      continue;
+    }
     words.push_back(name + arg.substr(equals));
   }
   return words;
@@ -105,6 +112,10 @@ absl::StatusOr<RawFlags> ParseFlags(Verb verb, const std::vector<std::string>& a
       add(std::string(option.name), "", value);
     }
     const cxxopts::ParseResult parsed = parser.parse(static_cast<int>(argv.size()), argv.data());
+    // Of texts that were given several times, all count.
+    std::map<std::string, std::vector<std::string>> texts;
+    for (const auto& argument : parsed.arguments())
+      texts[argument.key()].push_back(argument.value());
     for (const std::string& rest : parsed.unmatched()) {
       if (rest.size() > 1 && rest[0] == '-' && rest != "--") return UnknownFlag(verb, rest);
       raw.positional.push_back(rest);
@@ -114,7 +125,9 @@ absl::StatusOr<RawFlags> ParseFlags(Verb verb, const std::vector<std::string>& a
       const OptionInfo& option = OptionTable()[i];
       const std::string name(option.name);
       if (!option.BelongsTo(verb) || parsed.count(name) == 0) continue;
-      raw.values[static_cast<int>(i)] = parsed[name].as<std::string>();
+      const bool several = option.type == OptionType::kTexts && texts[name].size() > 1;
+      raw.values[static_cast<int>(i)] =
+          several ? TextsValue(texts[name]) : parsed[name].as<std::string>();
     }
   } catch (const cxxopts::exceptions::exception& error) {
     return UsageError(absl::StrCat(error.what(), " (tandem ", NameOf(verb), " --help)"));
@@ -217,7 +230,7 @@ absl::Status CheckGenerate(Options* options) {
     return UsageError(
         absl::StrCat("--min-tokens is ", min_tokens, ", more than --max-tokens, ", max_tokens));
   }
-  return absl::OkStatus();
+  return SettleRequestDefaults(options);
 }
 
 absl::Status CheckCombinations(Options* options) {
@@ -291,6 +304,10 @@ absl::StatusOr<CommandLine> ParseVerb(Verb verb, const std::vector<std::string>&
   TANDEM_RETURN_IF_ERROR(ApplyConfig(sources, &line.options));
   if (line.options.Flag("print-config")) {
     line.action = CommandLine::Action::kPrint;
+    if (verb == Verb::kGenerate && !line.options.Text("model").empty()) {
+      GenerationConfigReport report;
+      TANDEM_RETURN_IF_ERROR(ApplyModelsGenerationConfig(sources, &line.options, &report));
+    }
     line.text = line.options.PrintConfig();
     return line;
   }

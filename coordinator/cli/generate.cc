@@ -14,6 +14,8 @@
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/text/tokenizer.h"
+#include "coordinator/cli/command_line.h"
+#include "coordinator/cli/generation_config.h"
 #include "coordinator/cli/verbs.h"
 #include "coordinator/generate_job.h"
 #include "coordinator/io/progress.h"
@@ -35,6 +37,7 @@ class Frontend {
       : options_(options), command_(command) {}
 
   absl::Status Open() {
+    TANDEM_RETURN_IF_ERROR(ApplyModelsGenerationConfig(SystemSources(), &options_, &model_says_));
     TANDEM_RETURN_IF_ERROR(OpenTokenizer());
     TANDEM_RETURN_IF_ERROR(OpenInput());
     return options_.Flag("dry-run") ? absl::OkStatus() : OpenOutput();
@@ -54,8 +57,11 @@ class Frontend {
   InputPipelineOptions PipelineOptions(const Session& session, CoordinatorPort* port) const;
   absl::Status WriteRecord(const Session& session, absl::Time start) const;
 
+  void LogModelDefaults() const;
+
   Options& options_;
   const std::vector<std::string>& command_;
+  GenerationConfigReport model_says_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<LineReader> reader_;
   std::unique_ptr<ResultWriter> writer_;
@@ -74,6 +80,13 @@ absl::Status Frontend::OpenTokenizer() {
   // A folder without one serves token ids.
   if (absl::IsNotFound(tokenizer.status())) return absl::OkStatus();
   return WithExitCode(tokenizer.status(), ExitCode::kModel);
+}
+
+void Frontend::LogModelDefaults() const {
+  for (const std::string& warning : model_says_.warnings) LogWarn(warning);
+  if (!model_says_.set.empty()) {
+    LogInfo(absl::StrCat("generation_config.json sets ", model_says_.set));
+  }
 }
 
 absl::Status Frontend::OpenInput() {
@@ -138,6 +151,7 @@ InputPipelineOptions Frontend::PipelineOptions(const Session& session,
 absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
   const absl::Time start = absl::Now();
   LogSession(session);
+  LogModelDefaults();
   InputPipeline input(std::move(reader_), PipelineOptions(session, &port));
   DispatcherConfig dispatch;
   dispatch.groups = session.groups();
@@ -200,6 +214,7 @@ absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) con
 }
 
 absl::Status Frontend::DryRun(const Session& session) {
+  LogModelDefaults();
   InputPipeline input(std::move(reader_), PipelineOptions(session, nullptr));
   IdSet ids;
   while (true) {

@@ -18,6 +18,7 @@ constexpr uint32_t kAll = (1u << kNumVerbs) - 1;
 
 constexpr int64_t kMaxInt32 = 2147483647;
 constexpr int64_t kMaxInt64 = 9223372036854775807;
+constexpr int64_t kMinInt64 = -kMaxInt64 - 1;
 
 constexpr VerbInfo kVerbs[] = {
     {"generate", "answers requests: a file of them, or one from the command line",
@@ -113,6 +114,42 @@ constexpr OptionInfo kOptions[] = {
      "log-probabilities, with that many alternatives a token"},
     {"decoder-prompt", kGenerate, T::kText, G::kRequest, "TEXT", "", "", 0, 0,
      "what each answer begins with"},
+    {"temperature", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
+     "above 0: answers are drawn; 0: the likeliest token at each step"},
+    {"top-k", kGenerate, T::kInteger, G::kRequest, "N", "0", "", 0, kMaxInt32,
+     "draw from that many of the most likely tokens; 0: from all"},
+    {"top-p", kGenerate, T::kNumber, G::kRequest, "X", "1", "", 0, 0,
+     "draw from the most likely tokens that together have this probability"},
+    {"min-p", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
+     "draw from tokens that have this share of the likeliest one's probability"},
+    {"seed", kGenerate, T::kInteger, G::kRequest, "N", "0", "", kMinInt64, kMaxInt64,
+     "seed of the job: a request without a seed of its own gets one made of this and its id"},
+    {"n", kGenerate, T::kInteger, G::kRequest, "N", "1", "", 1, 256, "answers to each prompt"},
+    {"best-of", kGenerate, T::kInteger, G::kRequest, "N", "n", "", 1, 256,
+     "answers that are drawn, of which the n most likely are given back"},
+    {"num-beams", kGenerate, T::kInteger, G::kRequest, "N", "1", "", 1, 64, "above 1: beam search"},
+    {"length-penalty", kGenerate, T::kNumber, G::kRequest, "X", "1", "", 0, 0,
+     "a beam's score is its log-probability divided by its length to this power"},
+    {"early-stopping", kGenerate, T::kChoice, G::kRequest, "", "false", "false|true|never", 0, 0,
+     "when a beam search ends; true: with num-beams finished ones"},
+    {"repetition-penalty", kGenerate, T::kNumber, G::kRequest, "X", "1", "", 0, 0,
+     "above 1: tokens of the answer become less likely"},
+    {"presence-penalty", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
+     "taken off the logits of tokens that the answer holds"},
+    {"frequency-penalty", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
+     "the same, as often as it holds them"},
+    {"no-repeat-ngram-size", kGenerate, T::kInteger, G::kRequest, "N", "0", "", 0, kMaxInt32,
+     "no run of that many tokens comes twice; 0: off"},
+    {"bad-words", kGenerate, T::kTexts, G::kRequest, "TEXT", "", "", 0, 0,
+     "text that no answer holds; may be given several times, or as a JSON array of strings"},
+    {"logit-bias", kGenerate, T::kTokenBiases, G::kRequest, "ID=X,ID=X,...", "", "", 0, 0,
+     "added to the logits of these tokens"},
+    {"stop", kGenerate, T::kTexts, G::kRequest, "TEXT", "", "", 0, 0,
+     "an answer ends before this text; may be given several times, or as a JSON array of strings"},
+    {"include-stop-str-in-output", kGenerate, T::kFlag, G::kRequest, "", "false", "", 0, 0,
+     "the answer keeps the stop text"},
+    {"skip-special-tokens", kGenerate, T::kFlag, G::kRequest, "", "true", "", 0, 0,
+     "the answer's text leaves special tokens out"},
 
     // Which rank does what.
     {"layout", kCompute, T::kText, G::kLayout, "FILE", "", "", 0, 0,

@@ -32,6 +32,10 @@ enum class OptionType : uint8_t {
   kText,      //
   kChoice,    // One of `choices`.
   kTokenIds,  // Integers from 0 to 2^31 - 1 with commas between them.
+  // Of requests' fields; their bounds are the field's (request_fields.h).
+  kNumber,       //
+  kTexts,        // May be given several times; or a JSON array of strings.
+  kTokenBiases,  // ID=BIAS,ID=BIAS
 };
 
 enum class OptionGroup : uint8_t { kInputOutput, kRequest, kLayout, kEngine, kSettings };

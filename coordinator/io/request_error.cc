@@ -11,7 +11,7 @@ constexpr RequestErrorInfo kTable[] = {
     {"invalid_utf8", "the line is not UTF-8"},
     {"line_too_long", "the line has more bytes than --max-line-bytes"},
     {"unknown_field", "a field that requests do not have (see --ignore-unknown-fields)"},
-    {"missing_field", "neither prompt nor prompt_token_ids"},
+    {"missing_field", "a field that the line must have: the prompt, the target to score, an OpenAI body"},
     {"invalid_value",
      "a value of the wrong type or out of range, or fields that exclude each other"},
     {"duplicate_id", "an earlier line of the job has the same id"},
@@ -39,11 +39,13 @@ RequestError DuplicateIdError(absl::string_view id_json) {
 }
 
 RequestError NoTokenizerError(absl::string_view param) {
+  // Of OpenAI's fields none has a twin for ids.
+  const bool has_twin = param == "prompt" || param == "decoder_prompt" || param == "target";
   return {RequestErrorCode::kNoTokenizer,
           absl::StrCat(param,
                        " is text, but the model folder has neither tokenizer.json nor "
                        "tokenizer.model; give ",
-                       param, "_token_ids"),
+                       has_twin ? absl::StrCat(param, "_token_ids") : "token ids"),
           std::string(param)};
 }
 

@@ -214,7 +214,7 @@ class RequestErrors(TandemTest):
                 {"id": "long", "prompt_token_ids": [5] * 3000},
                 {"id": "none", "prompt_token_ids": []},
                 {"id": "out", "prompt_token_ids": [999999]},
-                {"id": "hot", "prompt": "roman: 9", "temperature": 0.5},
+                {"id": "hot", "prompt": "roman: 9", "temperature": -0.5},
                 {"id": "typo", "promt": "roman: 9"},
                 {"id": "b", "prompt": "sum: 1 + 2"},
             ]
@@ -238,7 +238,8 @@ class RequestErrors(TandemTest):
              "prompt_token_ids has no tokens; at least one is needed"),
             ("invalid_token", "prompt_token_ids",
              "prompt_token_ids[0] is 999999; the vocabulary has ids from 0 to 511"),
-            ("unsupported", "temperature", "temperature 0.5 is not supported by this version"),
+            ("invalid_value", "temperature",
+             "temperature must be 0 or a number from 0.001 to 100, not -0.5"),
             ("unknown_field", "promt",
              'unknown field "promt"; the nearest known one is "prompt" '
              "(--ignore-unknown-fields lets it pass)"),

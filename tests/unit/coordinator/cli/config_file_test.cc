@@ -74,7 +74,7 @@ TEST(ConfigFileTest, ExactMessages) {
       {"model: {a: b}", "job.yaml:1: model must be a value, not a map"},
       {"model: a\nmax_tokens: 3\nmax-tokens: 4", "job.yaml:3: max_tokens is there twice"},
       {"- a", "job.yaml must be a map of settings (max_tokens: 64)"},
-      {"[a]: b", "job.yaml:1: unknown setting \"\"; the nearest known one is \"isa\""},
+      {"[a]: b", "job.yaml:1: unknown setting \"\"; the nearest known one is \"n\""},
   };
   for (const Case& c : kCases) {
     Options options(Verb::kGenerate);
