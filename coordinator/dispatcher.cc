@@ -4,7 +4,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,9 +24,7 @@ int64_t Pages(size_t tokens) {
 }  // namespace
 
 Dispatcher::Dispatcher(DispatcherConfig config)
-    : config_(std::move(config)),
-      encoders_(config_.groups.size()),
-      decoders_(config_.groups.size()) {}
+    : config_(std::move(config)), encoders_(config_.groups), decoders_(config_.groups.size()) {}
 
 int64_t Dispatcher::PagesAtMost(size_t encoder_tokens, const SequenceSpec& sequence) {
   const size_t generated = sequence.target.empty()
@@ -54,7 +51,7 @@ absl::Status Dispatcher::Handle(const Envelope& message) {
   switch (static_cast<MessageKind>(message.kind)) {
     case MessageKind::kEncoded: {
       TANDEM_ASSIGN_OR_RETURN(const Encoded encoded, Encoded::Decode(message.payload));
-      --encoders_[static_cast<size_t>(encoded.encoder_group)].batches;
+      encoders_.Encoded(encoded.encoder_group);
       return absl::OkStatus();
     }
     case MessageKind::kSequenceStarted: {
@@ -116,7 +113,7 @@ absl::Status Dispatcher::Leave(SequenceId id, bool evicted) {
   // First in line again: it was the youngest of its group, older requests are at work already.
   if (evicted) {
     memory->second->shareable = false;
-    pending_.push_front({.encoder_ids = memory->second->ids, .sequences = {flight.sequence}});
+    pending_.push_front({.encoder_ids = memory->second->ids, .sequence = flight.sequence});
   }
   if (--memory->second->users == 0) {
     const ReleaseMemory release{.decoder_group = flight.decoder_group, .key = memory->second->key};
@@ -162,17 +159,6 @@ int Dispatcher::RoomiestDecoder() const {
   return best;
 }
 
-int Dispatcher::FreeEncoder() const {
-  int best = -1;
-  for (const LayoutGroup& group : config_.groups) {
-    if (group.stage != StageKind::kEncoder) continue;
-    const int batches = encoders_[static_cast<size_t>(group.id)].batches;
-    if (batches >= kBatchesAhead) continue;
-    if (best < 0 || batches < encoders_[static_cast<size_t>(best)].batches) best = group.id;
-  }
-  return best;
-}
-
 Dispatcher::Memory* Dispatcher::FindShareable(const std::vector<int32_t>& ids) const {
   const auto newest = newest_by_hash_.find(HashOf(ids));
   if (newest == newest_by_hash_.end()) return nullptr;
@@ -188,7 +174,7 @@ void Dispatcher::ShareEncodings() {
     Memory* memory = FindShareable(request.encoder_ids);
     if (memory != nullptr && HasRoom(decoders_[static_cast<size_t>(memory->decoder_group)])) {
       ++counts_.prompts_shared;
-      Launch(std::move(request.sequences), *memory);
+      Launch(request, *memory);
     } else {
       left.push_back(std::move(request));
     }
@@ -200,35 +186,25 @@ void Dispatcher::ShareEncodings() {
 // decoder's room. A request whose prompt is in flight waits for room at the group that has it: it
 // is not encoded again. Indices into pending_, ascending; none where all wait so.
 std::vector<size_t> Dispatcher::ChooseBatch(const DecoderState& decoder) const {
-  const auto length = [this](size_t i) {
-    return static_cast<int64_t>(pending_[i].encoder_ids.size());
-  };
-  std::vector<size_t> order;
+  std::vector<size_t> candidates;
   for (size_t i = 0; i < std::min(pending_.size(), kPoolRequests); ++i) {
-    if (FindShareable(pending_[i].encoder_ids) == nullptr) order.push_back(i);
+    if (FindShareable(pending_[i].encoder_ids) == nullptr) candidates.push_back(i);
   }
-  if (order.empty()) return {};
-  const int64_t oldest = length(order.front());
-  std::stable_sort(order.begin() + 1, order.end(), [&](size_t a, size_t b) {
-    return std::abs(length(a) - oldest) < std::abs(length(b) - oldest);
-  });
-  std::vector<size_t> chosen;
-  int64_t tokens = 0;
   int64_t sequences = decoder.unstarted;
-  for (const size_t i : order) {
-    if (sequences >= config_.max_num_seqs) break;
-    if (!chosen.empty() && tokens + length(i) > config_.max_batch_tokens) continue;
-    tokens += length(i);
-    sequences += static_cast<int64_t>(pending_[i].sequences.size());
-    chosen.push_back(i);
-  }
-  std::sort(chosen.begin(), chosen.end());
-  return chosen;
+  return ChooseByLength(
+      std::move(candidates),
+      [this](size_t i) { return static_cast<int64_t>(pending_[i].encoder_ids.size()); },
+      config_.max_batch_tokens,
+      [&](size_t i) {
+        if (sequences >= config_.max_num_seqs) return false;
+        sequences += pending_[i].num_samples;
+        return true;
+      });
 }
 
 bool Dispatcher::SendBatch() {
   if (pending_.empty()) return false;
-  const int encoder = FreeEncoder();
+  const int encoder = encoders_.FreeGroup();
   const int decoder = RoomiestDecoder();
   if (encoder < 0 || decoder < 0) return false;
   const std::vector<size_t> chosen = ChooseBatch(decoders_[static_cast<size_t>(decoder)]);
@@ -252,31 +228,33 @@ bool Dispatcher::SendBatch() {
       batch.items.push_back({.key = made->key, .token_ids = made->ids, .positions = {}});
       memories_[made->key] = std::move(made);
     }
-    Launch(std::move(request.sequences), *memory);
+    Launch(request, *memory);
   }
   for (size_t i = chosen.size(); i-- > 0;) {
     pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(chosen[i]));
   }
   ++counts_.encoder_batches;
   counts_.prompts_encoded += static_cast<int64_t>(batch.items.size());
-  ++encoders_[static_cast<size_t>(encoder)].batches;
+  encoders_.Sent(encoder);
   Send(encoder, MessageKind::kEncodeBatch, batch.Encode());
   return true;
 }
 
-void Dispatcher::Launch(std::vector<SequenceSpec> sequences, Memory& memory) {
+void Dispatcher::Launch(const DispatchRequest& request, Memory& memory) {
   DecoderState& decoder = decoders_[static_cast<size_t>(memory.decoder_group)];
   const auto encoder_tokens = static_cast<int64_t>(memory.ids.size());
-  for (SequenceSpec& sequence : sequences) {
-    sequence.memory = memory.key;
+  for (uint32_t i = 0; i < request.num_samples; ++i) {
+    Admit admit{.decoder_group = memory.decoder_group, .sequence = request.sequence};
+    admit.sequence.id += i;
+    admit.sequence.choice.sample += i;
+    admit.sequence.memory = memory.key;
     ++memory.users;
     ++decoder.in_flight;
     ++decoder.unstarted;
     decoder.unstarted_tokens += encoder_tokens;
-    const Admit admit{.decoder_group = memory.decoder_group, .sequence = sequence};
     Send(memory.decoder_group, MessageKind::kAdmit, admit.Encode());
-    const SequenceId id = sequence.id;
-    in_flight_[id] = {.sequence = std::move(sequence),
+    const SequenceId id = admit.sequence.id;
+    in_flight_[id] = {.sequence = std::move(admit.sequence),
                       .encoder_tokens = encoder_tokens,
                       .decoder_group = memory.decoder_group,
                       .started = false};

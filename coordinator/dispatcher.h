@@ -18,6 +18,8 @@
 #include "common/parallel/world.h"
 #include "common/protocol/coordinator_port.h"
 #include "common/protocol/messages.h"
+#include "coordinator/dispatch_request.h"
+#include "coordinator/encoder_batches.h"
 
 namespace tandem {
 
@@ -27,20 +29,6 @@ struct DispatcherConfig {
   int64_t max_batch_tokens = 4096;
   // By group id: K/V pages of a decoder group.
   std::vector<int64_t> pages;
-};
-
-// A prompt and what is decoded from it (a request's samples, a beam search, targets to score): one
-// encoding, one copy of its K/V. SequenceSpec::memory is set by the dispatcher.
-struct DispatchRequest {
-  std::vector<int32_t> encoder_ids;
-  std::vector<SequenceSpec> sequences;
-};
-
-struct DispatchCounts {
-  int64_t encoder_batches = 0;
-  int64_t prompts_encoded = 0;
-  int64_t prompts_shared = 0;  // Prompts that used another's encoding.
-  int64_t evictions = 0;
 };
 
 class Dispatcher {
@@ -75,7 +63,6 @@ class Dispatcher {
 
  private:
   static constexpr size_t kPoolRequests = 512;
-  static constexpr int kBatchesAhead = 2;  // Batches at an encoder group: one at work, one waiting.
 
   struct Memory {
     MemoryKey key = 0;
@@ -90,9 +77,6 @@ class Dispatcher {
     int decoder_group = 0;
     bool started = false;
   };
-  struct EncoderState {
-    int batches = 0;
-  };
   struct DecoderState {
     int64_t in_flight = 0;
     int64_t unstarted = 0;
@@ -101,17 +85,16 @@ class Dispatcher {
 
   bool HasRoom(const DecoderState& decoder) const;
   int RoomiestDecoder() const;
-  int FreeEncoder() const;
   void ShareEncodings();
   bool SendBatch();
   std::vector<size_t> ChooseBatch(const DecoderState& decoder) const;
   Memory* FindShareable(const std::vector<int32_t>& ids) const;
-  void Launch(std::vector<SequenceSpec> sequences, Memory& memory);
+  void Launch(const DispatchRequest& request, Memory& memory);
   absl::Status Leave(SequenceId id, bool evicted);
   void Send(int group, MessageKind kind, std::vector<std::byte> payload);
 
   const DispatcherConfig config_;
-  std::vector<EncoderState> encoders_;  // By group id.
+  EncoderCredit encoders_;
   std::vector<DecoderState> decoders_;  // By group id.
   std::deque<DispatchRequest> pending_;
   absl::flat_hash_map<SequenceId, InFlight> in_flight_;

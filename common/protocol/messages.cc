@@ -68,7 +68,7 @@ struct Reader {
 TANDEM_FIELDS(Order, m.group)
 TANDEM_FIELDS(GroupStatus, m.group, m.completed, m.has_work)
 TANDEM_FIELDS(EncodeItem, m.key, m.token_ids, m.positions)
-TANDEM_FIELDS(EncodeBatch, m.batch_id, m.encoder_group, m.decoder_group, m.items)
+TANDEM_FIELDS(EncodeBatch, m.batch_id, m.encoder_group, m.decoder_group, m.pooling, m.items)
 TANDEM_FIELDS(EncoderOutput, m.decoder_group, m.key, m.positions, m.rows, m.hidden_dim, m.bf16,
               m.data)
 TANDEM_FIELDS(Encoded, m.batch_id, m.encoder_group, m.items, m.tokens, m.start_seconds,
@@ -90,8 +90,7 @@ TANDEM_FIELDS(Tokens, m.tokens)
 TANDEM_FIELDS(FinishSequence, m.decoder_group, m.id)
 TANDEM_FIELDS(ForwardRow, m.memory, m.token_ids, m.positions)
 TANDEM_FIELDS(ForwardDecode, m.decoder_group, m.taps, m.rows)
-TANDEM_FIELDS(ForwardEncode, m.wants_states, m.taps, m.batch.batch_id, m.batch.encoder_group,
-              m.batch.decoder_group, m.batch.items)
+TANDEM_FIELDS(ForwardEncode, m.wants_states, m.taps, m.batch)
 TANDEM_FIELDS(ForwardTensor, m.name, m.last, m.first_row, m.rows, m.first_column, m.cols, m.data)
 #undef TANDEM_FIELDS
 
@@ -102,6 +101,7 @@ void Fields(A& field, M& message) {
 #define TANDEM_PART(Part) \
   if constexpr (std::is_same_v<Message, Part>) return FieldsOf##Part(field, message);
   TANDEM_PART(EncodeItem)
+  TANDEM_PART(EncodeBatch)
   TANDEM_PART(TokenLogprobs)
   TANDEM_PART(SequenceOutput)
   TANDEM_PART(BadWord)

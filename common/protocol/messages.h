@@ -35,6 +35,7 @@ enum class MessageKind : uint16_t {  // Wire format: append, never renumber.
   kForwardTensor = 14,               // any rank -> coordinator
   kTokens = 15,                      // decoder leader -> coordinator
   kFinishSequence = 16,              // coordinator -> decoder leader
+  kEmbedded = 17,                    // encoder leader -> coordinator: an EncoderOutput
 };
 
 // A group of the layout, by its place in the list of all groups (AllGroups in layout_groups.h).
@@ -68,10 +69,14 @@ struct EncodeItem {
   std::vector<int32_t> positions;
 };
 
+// What of a prompt's states goes to the coordinator: all rows, their mean, the last one.
+enum class Pooling : uint8_t { kNone = 0, kMean = 1, kLast = 2 };
+
 struct EncodeBatch {
   uint64_t batch_id = 0;
   GroupId encoder_group = 0;
-  GroupId decoder_group = 0;
+  GroupId decoder_group = 0;  // Where the states go; -1: to the coordinator, pooled, in fp32.
+  Pooling pooling = Pooling::kNone;
   std::vector<EncodeItem> items;
 
   std::vector<std::byte> Encode() const;

@@ -140,7 +140,7 @@ TEST_P(HfGoldenTest, GreedyTokens) {
         request.encoder_ids.push_back(encoder.ids[static_cast<size_t>(i)]);
       }
     }
-    SequenceSpec& sequence = request.sequences.emplace_back();
+    SequenceSpec& sequence = request.sequence;
     sequence.id = static_cast<SequenceId>(row);
     for (int64_t i = 0; i < prefix; ++i) {
       sequence.prompt.push_back(static_cast<int32_t>(ids[static_cast<size_t>(row * width + i)]));

@@ -36,11 +36,9 @@ DispatchRequest Request(SequenceId id, int length, int max_tokens) {
     request.encoder_ids.push_back(
         5 + static_cast<int32_t>((id * 31 + static_cast<uint64_t>(i) * 7) % 300));
   }
-  SequenceSpec sequence;
-  sequence.id = id;
-  sequence.prompt = {2};
-  sequence.max_tokens = max_tokens;
-  request.sequences.push_back(sequence);
+  request.sequence.id = id;
+  request.sequence.prompt = {2};
+  request.sequence.max_tokens = max_tokens;
   return request;
 }
 
@@ -97,7 +95,7 @@ TEST(PipelineTest, SequencesPutBackGiveTheSameTokens) {
   std::vector<DispatchRequest> requests;
   for (SequenceId id = 0; id < 16; ++id) {
     requests.push_back(Request(id, 30 + static_cast<int>(id) * 3, 150));
-    requests.back().sequences[0].num_logprobs = 1;
+    requests.back().sequence.num_logprobs = 1;
   }
   for (const int ranks : {1, 2}) {
     SessionSettings settings = Settings(ranks, ranks, true, 8);

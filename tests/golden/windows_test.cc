@@ -25,7 +25,7 @@ TEST_P(WindowsTest, MixedLengthsInOneBatch) {
   for (const nlohmann::json& row : expected.at("rows")) {
     DispatchRequest request;
     request.encoder_ids = row.at("prompt").get<std::vector<int32_t>>();
-    SequenceSpec& sequence = request.sequences.emplace_back();
+    SequenceSpec& sequence = request.sequence;
     sequence.id = requests.size();
     sequence.prompt = {2};
     sequence.max_tokens = static_cast<int32_t>(row.at("steps").size());

@@ -232,7 +232,9 @@ absl::StatusOr<Candidate> Sampler::DrawFromKept(const Row& row, const HeadResult
   return drawn;  // An edited one, whose raw logit the caller knows.
 }
 
-absl::StatusOr<Candidate> Sampler::DrawFromSearch(const Row& row, const std::vector<float>& edited_values, float max, double total_mass) {
+absl::StatusOr<Candidate> Sampler::DrawFromSearch(const Row& row,
+                                                  const std::vector<float>& edited_values,
+                                                  float max, double total_mass) {
   ++num_searches_;
   const ChoiceSpec& choice = row.question->spec->choice;
   const auto first_id = static_cast<int32_t>(vocabulary_.begin());

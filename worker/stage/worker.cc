@@ -115,6 +115,7 @@ absl::Status Worker::Route(Envelope message) {
     case MessageKind::kSequenceDone:
     case MessageKind::kSequenceEvicted:
     case MessageKind::kTokens:
+    case MessageKind::kEmbedded:
     case MessageKind::kForwardTensor:
       if (port_ == nullptr) return absl::InternalError("a coordinator's message at another rank");
       port_->Deliver(std::move(message));

@@ -34,7 +34,7 @@ DispatcherConfig Config(int num_decoders, int max_num_seqs, int64_t max_batch_to
 DispatchRequest Request(SequenceId id, std::vector<int32_t> ids) {
   DispatchRequest request;
   request.encoder_ids = std::move(ids);
-  SequenceSpec& sequence = request.sequences.emplace_back();
+  SequenceSpec& sequence = request.sequence;
   sequence.id = id;
   sequence.prompt = {2};
   sequence.max_tokens = 4;
@@ -191,7 +191,7 @@ TEST(DispatcherTest, AnEvictedSequenceIsEncodedAgainFirst) {
 }
 
 TEST(DispatcherTest, PagesAtMostCountsPromptAndWholeAnswer) {
-  SequenceSpec sequence = Request(0, {1}).sequences[0];
+  SequenceSpec sequence = Request(0, {1}).sequence;
   sequence.max_tokens = 32;  // With the start token 33 positions.
   EXPECT_EQ(Dispatcher::PagesAtMost(33, sequence), 2 + 2);
   sequence.beams.num_beams = 3;

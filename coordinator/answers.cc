@@ -1,0 +1,177 @@
+#include "coordinator/answers.h"
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "coordinator/answer_text.h"
+#include "coordinator/io/result.h"
+
+namespace tandem {
+namespace {
+
+// A sequence's output as the request wants it.
+struct Answer {
+  ResultOutput output;
+  float cumulative_logprob = 0;
+  int64_t completion_tokens = 0;
+};
+
+class AnswerMaker {
+ public:
+  AnswerMaker(const DecodingOptions& decoding, const Tokenizer* tokenizer)
+      : decoding_(decoding), tokenizer_(tokenizer) {}
+
+  Answer Make(const SequenceOutput& sequence) const {
+    Answer answer;
+    answer.output.token_ids = sequence.token_ids;
+    answer.output.finish_reason =
+        sequence.reason == SequenceEnd::kStop ? FinishReason::kStop : FinishReason::kLength;
+    if (sequence.reason == SequenceEnd::kStop) answer.output.stop_reason = sequence.stop_token;
+    answer.completion_tokens = sequence.completion_tokens();
+    if (tokenizer_ != nullptr) SetText(answer);
+    SetLogprobs(sequence, answer);
+    if (decoding_.num_beams > 1) answer.output.score = sequence.score;
+    return answer;
+  }
+
+ private:
+  void SetText(Answer& answer) const {
+    std::vector<int32_t>& ids = answer.output.token_ids;
+    AnswerText text(*tokenizer_, decoding_);
+    for (const int32_t id : ids) {
+      if (text.Push(id)) break;
+    }
+    text.End();
+    answer.output.text = text.text();
+    if (text.stop() == nullptr) return;
+    // With the token that completed the stop string, and without what came after it.
+    ids.resize(static_cast<size_t>(text.num_tokens()));
+    answer.output.finish_reason = FinishReason::kStop;
+    answer.output.stop_reason = *text.stop();
+    answer.completion_tokens = text.num_tokens();
+  }
+
+  std::string TextOf(int32_t id) const {
+    return tokenizer_ == nullptr ? std::string() : tokenizer_->TokenText(id);
+  }
+
+  // One entry a token; a stop token behind them counts in the sum alone.
+  void SetLogprobs(const SequenceOutput& sequence, Answer& answer) const {
+    if (sequence.logprobs.empty()) return;
+    for (int64_t i = 0; i < answer.completion_tokens; ++i) {
+      answer.cumulative_logprob += sequence.logprobs[static_cast<size_t>(i)].logprob;
+    }
+    if (!decoding_.logprobs.has_value()) return;
+    answer.output.cumulative_logprob = answer.cumulative_logprob;
+    std::vector<TokenLogprob>& entries = answer.output.logprobs.emplace();
+    for (size_t i = 0; i < answer.output.token_ids.size(); ++i) {
+      const int32_t id = answer.output.token_ids[i];
+      TokenLogprob entry{
+          .token_id = id, .token = TextOf(id), .logprob = sequence.logprobs[i].logprob, .top = {}};
+      for (const Candidate& candidate : sequence.logprobs[i].top) {
+        entry.top.push_back(
+            {.token_id = candidate.id, .token = TextOf(candidate.id), .logprob = candidate.logit});
+      }
+      entries.push_back(std::move(entry));
+    }
+  }
+
+  const DecodingOptions& decoding_;
+  const Tokenizer* const tokenizer_;
+};
+
+// n answers of one prompt, in the order in which they are given back.
+std::vector<Answer> AnswersOf(absl::Span<const SequenceDone> sequences,
+                              const DecodingOptions& decoding, const AnswerMaker& maker) {
+  std::vector<Answer> answers;
+  for (const SequenceDone& done : sequences) {
+    for (const SequenceOutput& output : done.outputs) answers.push_back(maker.Make(output));
+  }
+  const auto n = static_cast<size_t>(decoding.n);
+  if (answers.size() > n) {  // best_of
+    std::stable_sort(answers.begin(), answers.end(), [](const Answer& a, const Answer& b) {
+      return a.cumulative_logprob > b.cumulative_logprob;
+    });
+    answers.resize(n);
+  }
+  // Without sampling there was one for all.
+  if (decoding.num_beams == 1) answers.resize(n, Answer(answers.front()));
+  return answers;
+}
+
+// The answer's token at which a sequence broke off; -1: none did.
+int64_t NonfiniteAt(const DecodedRequest& decoded) {
+  for (const SequenceDone& done : decoded.sequences) {
+    for (const SequenceOutput& output : done.outputs) {
+      if (output.reason != SequenceEnd::kNonfinite) continue;
+      return static_cast<int64_t>(output.token_ids.size());
+    }
+  }
+  return -1;
+}
+
+}  // namespace
+
+FinishedRequest Failed(int64_t number, const RejectedLine& rejected) {
+  FinishedRequest finished;
+  finished.number = number;
+  finished.line = FormatError(rejected);
+  finished.error = rejected.error.code;
+  return finished;
+}
+
+FinishedRequest GenerateResult(const DecodedRequest& decoded, const Tokenizer* tokenizer,
+                               bool text_format) {
+  const Request& request = decoded.request;
+  const int64_t nonfinite = NonfiniteAt(decoded);
+  if (nonfinite >= 0) {
+    return Failed(decoded.number, Reject(request, NonFiniteError(nonfinite)));
+  }
+  auto result = AnswerTo<Result>(request);
+  result.truncated = decoded.truncated;
+  result.prompt_tokens = decoded.prompt_tokens;
+  const AnswerMaker maker(request.decoding, tokenizer);
+  const size_t samples = decoded.sequences.size() / static_cast<size_t>(decoded.num_prompts);
+  const absl::Span<const SequenceDone> sequences = decoded.sequences;
+  for (size_t first = 0; first < sequences.size(); first += samples) {
+    for (Answer& answer : AnswersOf(sequences.subspan(first, samples), request.decoding, maker)) {
+      answer.output.index = static_cast<int>(result.outputs.size());
+      result.completion_tokens += answer.completion_tokens;
+      result.outputs.push_back(std::move(answer.output));
+    }
+  }
+  FinishedRequest finished;
+  finished.number = decoded.number;
+  finished.line = text_format ? FormatResultAsText(result) : FormatResult(result);
+  finished.prompt_tokens = result.prompt_tokens;
+  finished.completion_tokens = result.completion_tokens;
+  return finished;
+}
+
+FinishedRequest ScoreResultOf(const DecodedRequest& decoded) {
+  const int64_t nonfinite = NonfiniteAt(decoded);
+  if (nonfinite >= 0) {
+    return Failed(decoded.number, Reject(decoded.request, NonFiniteError(nonfinite)));
+  }
+  auto result = AnswerTo<ScoreResult>(decoded.request);
+  result.truncated = decoded.truncated;
+  result.prompt_tokens = decoded.prompt_tokens;
+  const SequenceOutput& output = decoded.sequences.front().outputs.front();
+  result.token_ids = output.token_ids;
+  double sum = 0;  // f64: a long target's sum is as good as its parts.
+  for (const TokenLogprobs& token : output.logprobs) {
+    result.logprobs.push_back(token.logprob);
+    sum += static_cast<double>(token.logprob);
+  }
+  result.sum_logprob = static_cast<float>(sum);
+  FinishedRequest finished;
+  finished.number = decoded.number;
+  finished.line = FormatScore(result);
+  finished.prompt_tokens = result.prompt_tokens;
+  finished.completion_tokens = static_cast<int64_t>(result.token_ids.size());
+  return finished;
+}
+
+}  // namespace tandem

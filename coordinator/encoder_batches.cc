@@ -1,0 +1,44 @@
+#include "coordinator/encoder_batches.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace tandem {
+
+EncoderCredit::EncoderCredit(const std::vector<LayoutGroup>& groups) : batches_(groups.size()) {
+  for (const LayoutGroup& group : groups) {
+    if (group.stage == StageKind::kEncoder) encoders_.push_back(group.id);
+  }
+}
+
+int EncoderCredit::FreeGroup() const {
+  int best = -1;
+  for (const int group : encoders_) {
+    const int batches = batches_[static_cast<size_t>(group)];
+    if (batches >= kBatchesAhead) continue;
+    if (best < 0 || batches < batches_[static_cast<size_t>(best)]) best = group;
+  }
+  return best;
+}
+
+std::vector<size_t> ChooseByLength(std::vector<size_t> candidates,
+                                   absl::FunctionRef<int64_t(size_t)> length, int64_t max_tokens,
+                                   absl::FunctionRef<bool(size_t)> take) {
+  if (candidates.empty()) return {};
+  const int64_t first = length(candidates.front());
+  std::stable_sort(candidates.begin() + 1, candidates.end(), [&](size_t a, size_t b) {
+    return std::abs(length(a) - first) < std::abs(length(b) - first);
+  });
+  std::vector<size_t> chosen;
+  int64_t tokens = 0;
+  for (const size_t i : candidates) {
+    if (!chosen.empty() && tokens + length(i) > max_tokens) continue;
+    if (!take(i)) break;
+    tokens += length(i);
+    chosen.push_back(i);
+  }
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+}  // namespace tandem
