@@ -208,6 +208,7 @@ absl::Status CheckUtf8(const Options& options, absl::string_view name) {
 absl::Status CheckGenerate(Options* options) {
   TANDEM_RETURN_IF_ERROR(Need(*options, "model", "give the checkpoint's folder"));
   TANDEM_RETURN_IF_ERROR(KeepStrongest({"input", "prompt", "prompt-token-ids"}, options));
+  TANDEM_RETURN_IF_ERROR(KeepStrongest({"decoder-prompt", "decoder-prompt-token-ids"}, options));
   TANDEM_RETURN_IF_ERROR(CheckLayoutFlags(options));
   TANDEM_RETURN_IF_ERROR(CheckUtf8(*options, "prompt"));
   TANDEM_RETURN_IF_ERROR(CheckUtf8(*options, "decoder-prompt"));

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
+#include "common/config/presets.h"
 #include "common/text/tokenizer.h"
 #include "coordinator/cli/command_line.h"
 #include "coordinator/cli/generation_config.h"
@@ -38,6 +39,7 @@ class Frontend {
 
   absl::Status Open() {
     TANDEM_RETURN_IF_ERROR(ApplyModelsGenerationConfig(SystemSources(), &options_, &model_says_));
+    TANDEM_RETURN_IF_ERROR(CheckDefaults());
     TANDEM_RETURN_IF_ERROR(OpenTokenizer());
     TANDEM_RETURN_IF_ERROR(OpenInput());
     return options_.Flag("dry-run") ? absl::OkStatus() : OpenOutput();
@@ -51,6 +53,7 @@ class Frontend {
   const JobCounts& counts() const { return counts_; }
 
  private:
+  absl::Status CheckDefaults() const;
   absl::Status OpenTokenizer();
   absl::Status OpenInput();
   absl::Status OpenOutput();
@@ -69,6 +72,15 @@ class Frontend {
   JobCounts counts_;
   DispatchCounts dispatch_;
 };
+
+absl::Status Frontend::CheckDefaults() const {
+  // What is wrong with the model itself, the session tells for all ranks.
+  const absl::StatusOr<ModelSource> source = ResolveModel(options_.Text("model"));
+  if (!source.ok()) return absl::OkStatus();
+  const absl::StatusOr<ModelConfig> model = ParseModelSource(*source);
+  if (!model.ok()) return absl::OkStatus();
+  return CheckVocabulary(MakeRequestDefaults(options_), model->decoder.vocab_size);
+}
 
 absl::Status Frontend::OpenTokenizer() {
   const std::string& model = options_.Text("model");

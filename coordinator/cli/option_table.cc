@@ -114,6 +114,8 @@ constexpr OptionInfo kOptions[] = {
      "log-probabilities, with that many alternatives a token"},
     {"decoder-prompt", kGenerate, T::kText, G::kRequest, "TEXT", "", "", 0, 0,
      "what each answer begins with"},
+    {"decoder-prompt-token-ids", kGenerate, T::kTokenIds, G::kRequest, "ID,ID,...", "", "", 0, 0,
+     "the same as tokens, in place of --decoder-prompt"},
     {"temperature", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
      "above 0: answers are drawn; 0: the likeliest token at each step"},
     {"top-k", kGenerate, T::kInteger, G::kRequest, "N", "0", "", 0, kMaxInt32,

@@ -79,6 +79,8 @@ RequestDefaults MakeRequestDefaults(const Options& options);
 // Applies the rule of decoding_rules.h to the settings: what gives way is reset. Two of the same
 // origin are an error (exit code kModel where it is the model's, else kUsage).
 absl::Status SettleRequestDefaults(Options* options);
+// Whether the token ids among them lie in the model's vocabulary; exit code kUsage.
+absl::Status CheckVocabulary(const RequestDefaults& defaults, int64_t decoder_vocab_size);
 // "[a\"b, c]" and the like: a value of several texts for Set.
 std::string TextsValue(const std::vector<std::string>& texts);
 // The line of --prompt or --prompt-token-ids; not set: there is an --input.

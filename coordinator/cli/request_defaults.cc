@@ -65,6 +65,9 @@ RequestDefaults MakeRequestDefaults(const Options& options) {
   defaults.decoding = MakeDecodingOptions(options);
   defaults.job_seed = static_cast<uint64_t>(*options.Integer("seed"));
   if (options.IsGiven("decoder-prompt")) defaults.decoder_prompt = options.Text("decoder-prompt");
+  if (options.IsGiven("decoder-prompt-token-ids")) {
+    defaults.decoder_prompt_token_ids = options.TokenIds("decoder-prompt-token-ids");
+  }
   defaults.max_tokens_given = options.OriginOf("max-tokens") != Origin::kBuiltIn;
   defaults.temperature_given = options.OriginOf("temperature") != Origin::kBuiltIn;
   return defaults;
@@ -88,6 +91,26 @@ absl::Status SettleRequestDefaults(Options* options) {
   }
   for (const Field field : reset) options->Reset(OptionOf(field));
   return absl::OkStatus();
+}
+
+absl::Status CheckVocabulary(const RequestDefaults& defaults, int64_t decoder_vocab_size) {
+  absl::Status status;
+  const auto check = [&](absl::string_view flag, int32_t id) {
+    if (id < decoder_vocab_size || !status.ok()) return;
+    status =
+        WithExitCode(absl::InvalidArgumentError(absl::StrCat(
+                         flag, " has the token id ", id,
+                         "; the model's vocabulary has ids from 0 to ", decoder_vocab_size - 1)),
+                     ExitCode::kUsage);
+  };
+  for (const int32_t id : defaults.decoding.stop_token_ids) check("--stop-token-ids", id);
+  for (const auto& [id, bias] : defaults.decoding.logit_bias) check("--logit-bias", id);
+  if (defaults.decoder_prompt_token_ids.has_value()) {
+    for (const int32_t id : *defaults.decoder_prompt_token_ids) {
+      check("--decoder-prompt-token-ids", id);
+    }
+  }
+  return status;
 }
 
 }  // namespace tandem

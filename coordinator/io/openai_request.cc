@@ -365,6 +365,7 @@ class BatchLineParser {
     }
     if (!fields.Given(Field::kDecoderPrompt) && !fields.Given(Field::kDecoderPromptTokenIds)) {
       request_.decoder_prompt = defaults_.decoder_prompt;
+      request_.decoder_prompt_token_ids = defaults_.decoder_prompt_token_ids;
     }
     if (fields.Given(Field::kMaxTokens) && fields.Given(Field::kMaxCompletionTokens)) {
       return Invalid("max_completion_tokens",

@@ -83,6 +83,7 @@ std::optional<RequestError> FinishOwn(LineForm form, const RequestDefaults& defa
   if (error.has_value()) return error;
   if (!fields->Given(Field::kDecoderPrompt) && !fields->Given(Field::kDecoderPromptTokenIds)) {
     request.decoder_prompt = defaults.decoder_prompt;
+    request.decoder_prompt_token_ids = defaults.decoder_prompt_token_ids;
   }
   return SettleContradictions([&](Field field) { return fields->Given(field) ? 0 : 1; },
                               &request.decoding, /*reset=*/nullptr);

@@ -60,7 +60,9 @@ std::string PromptParam(const Request& request, size_t i);
 // What a request gets where its line says nothing.
 struct RequestDefaults {
   DecodingOptions decoding;
+  // At most one of the two.
   std::optional<std::string> decoder_prompt;
+  std::optional<std::vector<int32_t>> decoder_prompt_token_ids;
   uint64_t job_seed = 0;
   // Somebody said them: OpenAI's own defaults (16 tokens, temperature 1) don't apply.
   bool max_tokens_given = false;

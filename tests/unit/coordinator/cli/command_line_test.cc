@@ -297,6 +297,8 @@ TEST(CommandLineTest, ExactMessages) {
       {Generate({"--n", "3", "--best-of", "2"}),
        "defaults of the requests: n is 3, more than best_of, 2"},
       {Generate({"--prompt", "x"}), "--input and --prompt are both given; one of them is wanted"},
+      {Generate({"--decoder-prompt", "x", "--decoder-prompt-token-ids", "2"}),
+       "--decoder-prompt and --decoder-prompt-token-ids are both given; one of them is wanted"},
       {Generate({"--layout", "l", "--replicas", "2"}),
        "--layout and --replicas are both given; one of them is wanted"},
       {{"generate"}, "--model is missing: give the checkpoint's folder"},
@@ -397,6 +399,24 @@ TEST(CommandLineTest, EveryDecodingFieldIsAFlag) {
   EXPECT_EQ(plain.repetition_penalty, 1.0f);
   EXPECT_THAT(plain.stop, IsEmpty());
   EXPECT_TRUE(plain.skip_special_tokens);
+}
+
+TEST(CommandLineTest, TokenIdsOfTheDefaultsLieInTheVocabulary) {
+  const auto checked = [](const Args& flags) {
+    return std::string(
+        CheckVocabulary(MakeRequestDefaults(Parsed(Generate(flags)).options), 512).message());
+  };
+  EXPECT_EQ(checked({"--stop-token-ids", "511", "--logit-bias", "511=1",
+                     "--decoder-prompt-token-ids", "2,511"}),
+            "");
+  const std::string end = " has the token id 512; the model's vocabulary has ids from 0 to 511";
+  for (const Args& flags : {Args{"--stop-token-ids", "3,512"}, Args{"--logit-bias", "512=1"},
+                            Args{"--decoder-prompt-token-ids", "512"}}) {
+    EXPECT_EQ(checked(flags), flags[0] + end);
+  }
+  const RequestDefaults defaults =
+      MakeRequestDefaults(Parsed(Generate({"--decoder-prompt-token-ids", "2,9"})).options);
+  EXPECT_THAT(*defaults.decoder_prompt_token_ids, ElementsAre(2, 9));
 }
 
 TEST(CommandLineTest, TextsAndBiasesFromEveryPlace) {

@@ -56,7 +56,7 @@ TEST(HelpTest, FlagsAndFieldsAgree) {
     EXPECT_EQ(static_cast<double>(option.maximum), info->maximum) << option.name;
   }
   // All but id, the prompts, images and metadata.
-  EXPECT_EQ(fields, 25);
+  EXPECT_EQ(fields, 26);
 }
 
 TEST(HelpTest, TheTableIsSound) {
