@@ -24,6 +24,7 @@
 #include "common/base/status_macros.h"
 #include "coordinator/cli/config_file.h"
 #include "coordinator/cli/help.h"
+#include "coordinator/cli/version.h"
 
 namespace tandem {
 namespace {
@@ -336,6 +337,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
     line.action = CommandLine::Action::kVersion;
     return line;
   }
+  if (first == "--man-page") return Printed(ManPage(kVersion));
+  if (first == "--bash-completion") return Printed(BashCompletion());
   const bool help = first == "--help" || first == "-h" || first == "help";
   if (help && args.size() == 1) return Printed(ProgramHelp());
   const std::string& name = help ? args[1] : first;
