@@ -113,7 +113,13 @@ absl::Status GenerateJob::Admit(PreparedRequest prepared) {
 
 absl::Status GenerateJob::WriteRejected(const RejectedLine& rejected) {
   ++counts_.errors[static_cast<int>(rejected.error.code)];
-  return writer_.Write(next_number_++, FormatError(rejected));
+  return writer_.Write(next_number_++, ErrorLine(rejected));
+}
+
+std::string GenerateJob::ErrorLine(const RejectedLine& rejected) const {
+  if (!options_.text_format || !options_.on_failed) return FormatError(rejected);
+  options_.on_failed(rejected);
+  return "";
 }
 
 ResultOutput GenerateJob::OutputOf(const SequenceDone& done) const {
@@ -138,7 +144,7 @@ absl::Status GenerateJob::WriteDone(const SequenceDone& done) {
     const RejectedLine rejected =
         Reject(waiting.request, NonFiniteError(static_cast<int64_t>(done.token_ids.size())));
     ++counts_.errors[static_cast<int>(rejected.error.code)];
-    return writer_.Write(number, FormatError(rejected));
+    return writer_.Write(number, ErrorLine(rejected));
   }
   Result result;
   result.id = waiting.request.id;

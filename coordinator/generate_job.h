@@ -35,6 +35,8 @@ struct JobCounts {
 struct GenerateJobOptions {
   const Tokenizer* tokenizer = nullptr;  // Null: texts are null.
   bool text_format = false;              // Answers as plain text instead of JSON lines.
+  // With text_format: takes the requests that fail, whose lines stay empty.
+  std::function<void(const RejectedLine& rejected)> on_failed;
   // Called now and then with what is done and the share of the input taken (-1: not known).
   std::function<void(const JobCounts& counts, double share)> on_progress;
 };
@@ -63,6 +65,7 @@ class GenerateJob {
   absl::Status Feed();
   absl::Status Admit(PreparedRequest prepared);
   absl::Status WriteRejected(const RejectedLine& rejected);
+  std::string ErrorLine(const RejectedLine& rejected) const;
   absl::Status WriteDone(const SequenceDone& done);
   ResultOutput OutputOf(const SequenceDone& done) const;
   void SendAll(std::vector<CoordinatorPort::Outgoing> messages);

@@ -2,8 +2,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -53,6 +56,10 @@ class Frontend {
   absl::Status OpenOutput();
   InputPipelineOptions PipelineOptions(const Session& session, CoordinatorPort* port) const;
   absl::Status WriteRecord(const Session& session, absl::Time start) const;
+  // "line 7: " for messages; a single prompt is no line.
+  std::string LineName(const RejectedLine& rejected) const {
+    return options_.Text("input").empty() ? "" : absl::StrCat("line ", rejected.line, ": ");
+  }
 
   Options& options_;
   const std::vector<std::string>& command_;
@@ -60,6 +67,7 @@ class Frontend {
   std::unique_ptr<LineReader> reader_;
   std::unique_ptr<ResultWriter> writer_;
   std::string output_path_;
+  const absl::Time launch_ = absl::Now();
   JobCounts counts_;
   DispatchCounts dispatch_;
 };
@@ -148,6 +156,9 @@ absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
   GenerateJobOptions job_options;
   job_options.tokenizer = tokenizer_.get();
   job_options.text_format = options_.Text("format") == "text";
+  job_options.on_failed = [this](const RejectedLine& rejected) {
+    LogError(absl::StrCat(LineName(rejected), rejected.error.message));
+  };
   job_options.on_progress = [&](const JobCounts& counts, double share) {
     state.failed = 0;
     for (const int64_t errors : counts.errors) state.failed += errors;
@@ -164,6 +175,7 @@ absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
   dispatch_ = job.dispatch_counts();
   TANDEM_RETURN_IF_ERROR(status);
   state.total = state.finished;
+  state.total_is_estimate = false;
   progress.Finish(state);
   LogDebug(absl::StrFormat(
       "%d prompts encoded in %d batches, %d shared an encoding, %d sequences put back",
@@ -178,6 +190,8 @@ absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) con
   record.version = VersionText();
   record.commit = CommitText();
   record.command = command_;
+  std::error_code error;  // Where it cannot be told it stays empty.
+  record.working_directory = std::filesystem::current_path(error).string();
   record.settings = options_.Settings();
   record.model_path = session.model_directory();
   record.model_identity = absl::StrFormat("%016x", session.model_hash());
@@ -188,7 +202,9 @@ absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) con
   record.numerics_class = absl::StrFormat("%016x", session.numerics_class());
   record.isa = std::string(session.isa());
   record.layout_yaml = LayoutToYaml(session.layout());
+  record.ranks = session.rank_lines();
   for (const RankFacts& facts : session.facts()) record.hosts.push_back(facts.host);
+  record.launch = launch_;
   record.start = start;
   record.end = absl::Now();
   record.requests = counts_.requests;
@@ -221,7 +237,7 @@ absl::Status Frontend::DryRun(const Session& session) {
     }
     if (!rejected.has_value()) continue;
     ++counts_.errors[static_cast<int>(rejected->error.code)];
-    LogWarn(absl::StrCat("line ", rejected->line, ": ", rejected->error.message));
+    LogWarn(absl::StrCat(LineName(*rejected), rejected->error.message));
   }
   for (const std::string& line : session.PlannedLines()) LogInfo(line);
   LogInfo(absl::StrFormat("%d requests would be served with %d prompt tokens, %d would fail",
@@ -252,9 +268,17 @@ ExitCode RunGenerate(World& world, Options options, const std::vector<std::strin
     if (!status.ok()) return Conclude(world, {.status = status, .agreed = true});
     return frontend.counts().failed() > 0 ? ExitCode::kFailedRequests : ExitCode::kOk;
   }
-  const JobOutcome outcome = RunJob(
-      world, settings, ready,
-      [&](Session& session, CoordinatorPort& port) { return frontend.Coordinate(session, port); });
+  std::optional<StatusLine> loading;
+  if (coordinates) {
+    loading.emplace(absl::StrCat("loading ", settings.model),
+                    ProgressForStderr(options.Flag("quiet")));
+  }
+  const JobOutcome outcome =
+      RunJob(world, settings, ready, [&](Session& session, CoordinatorPort& port) {
+        loading.reset();
+        return frontend.Coordinate(session, port);
+      });
+  loading.reset();
   if (!outcome.status.ok()) return Conclude(world, outcome);
   return frontend.counts().failed() > 0 ? ExitCode::kFailedRequests : ExitCode::kOk;
 }

@@ -77,7 +77,8 @@ constexpr OptionInfo kOptions[] = {
     {"prompt-token-ids", kGenerate, T::kTokenIds, G::kInputOutput, "ID,ID,...", "", "", 0, 0,
      "one request with these tokens, in place of --input"},
     {"format", kGenerate, T::kChoice, G::kInputOutput, "", "jsonl", "text|jsonl", 0, 0,
-     "jsonl: result lines; text: the answers alone"},
+     "jsonl: result lines; text: the answers alone (of a request that fails the log tells, and its "
+     "line is empty)"},
     {"format", kInspect, T::kChoice, G::kInputOutput, "", "text", "text|json", 0, 0,
      "text: for reading; json: for programs"},
     {"unordered", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
@@ -170,9 +171,10 @@ constexpr OptionInfo kOptions[] = {
     {"print-config", kAll, T::kFlag, G::kSettings, "", "false", "", 0, 0,
      "print every setting with where it came from, and end"},
     {"dry-run", kGenerate, T::kFlag, G::kSettings, "", "false", "", 0, 0,
-     "check layout, memory, the model's headers and every request, read no weights, and end"},
+     "check layout, memory, the model's headers and every request, read no weights, print what the "
+     "job would be, and end"},
     {"log-level", kAll, T::kChoice, G::kSettings, "", "info", "error|warn|info|debug|trace", 0, 0,
-     "what is logged, on standard error"},
+     "what is logged, on standard error; with --prompt the default is warn"},
     {"log-format", kAll, T::kChoice, G::kSettings, "", "text", "text|json", 0, 0,
      "json: one object a line"},
     {"quiet", kAll, T::kFlag, G::kSettings, "", "false", "", 0, 0,
