@@ -31,6 +31,10 @@ AddBos AddBosOf(const std::string& name) {
   return AddBos::kAuto;
 }
 
+std::string ComputeTypeName(const Session& session) {
+  return session.compute_type() == ComputeType::kBFloat16 ? "bfloat16" : "float32";
+}
+
 // What only rank 0 needs: input, tokenizer, output.
 class Frontend {
  public:
@@ -40,7 +44,7 @@ class Frontend {
   absl::Status Open() {
     TANDEM_RETURN_IF_ERROR(OpenTokenizer());
     TANDEM_RETURN_IF_ERROR(OpenInput());
-    return options_.Flag("dry-run") ? absl::OkStatus() : OpenOutput();
+    return options_.Flag("dry-run") ? ResultWriter::Check(OutputOptions()) : OpenOutput();
   }
 
   // On the coordinator's thread.
@@ -53,6 +57,7 @@ class Frontend {
  private:
   absl::Status OpenTokenizer();
   absl::Status OpenInput();
+  ResultWriterOptions OutputOptions() const;
   absl::Status OpenOutput();
   InputPipelineOptions PipelineOptions(const Session& session, CoordinatorPort* port) const;
   absl::Status WriteRecord(const Session& session, absl::Time start) const;
@@ -106,15 +111,19 @@ absl::Status Frontend::OpenInput() {
   return absl::OkStatus();
 }
 
-absl::Status Frontend::OpenOutput() {
-  output_path_ = options_.Text("output");
-  if (output_path_.empty()) output_path_ = "-";
+ResultWriterOptions Frontend::OutputOptions() const {
   ResultWriterOptions options;
-  options.path = output_path_;
+  options.path = options_.Text("output").empty() ? "-" : options_.Text("output");
   options.input = options_.Text("input");
   options.overwrite = options_.Flag("overwrite");
   options.ordered = !options_.Flag("unordered");
   options.reorder_window = *options_.Integer("reorder-window");
+  return options;
+}
+
+absl::Status Frontend::OpenOutput() {
+  const ResultWriterOptions options = OutputOptions();
+  output_path_ = options.path;
   TANDEM_ASSIGN_OR_RETURN(writer_, ResultWriter::Open(options));
   return absl::OkStatus();
 }
@@ -198,7 +207,7 @@ absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) con
   if (tokenizer_ != nullptr) {
     record.tokenizer = absl::StrFormat("%016x", tokenizer_->identity_hash());
   }
-  record.compute_type = session.compute_type() == ComputeType::kBFloat16 ? "bfloat16" : "float32";
+  record.compute_type = ComputeTypeName(session);
   record.numerics_class = absl::StrFormat("%016x", session.numerics_class());
   record.isa = std::string(session.isa());
   record.layout_yaml = LayoutToYaml(session.layout());
@@ -216,6 +225,7 @@ absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) con
 }
 
 absl::Status Frontend::DryRun(const Session& session) {
+  TANDEM_ASSIGN_OR_RETURN(const std::vector<std::string> plan, session.PlannedLines());
   InputPipeline input(std::move(reader_), PipelineOptions(session, nullptr));
   IdSet ids;
   while (true) {
@@ -239,9 +249,14 @@ absl::Status Frontend::DryRun(const Session& session) {
     ++counts_.errors[static_cast<int>(rejected->error.code)];
     LogWarn(absl::StrCat(LineName(*rejected), rejected->error.message));
   }
-  for (const std::string& line : session.PlannedLines()) LogInfo(line);
-  LogInfo(absl::StrFormat("%d requests would be served with %d prompt tokens, %d would fail",
-                          counts_.answered, counts_.prompt_tokens, counts_.failed()));
+  absl::PrintF("model %s, %s\n", options_.Text("model"), ComputeTypeName(session));
+  for (const std::string& line : plan) absl::PrintF("%s\n", line);
+  absl::PrintF("%d requests: %d would be answered (%d prompt tokens), %d would fail\n",
+               counts_.requests, counts_.answered, counts_.prompt_tokens, counts_.failed());
+  for (int code = 0; code < kNumRequestErrorCodes; ++code) {
+    if (counts_.errors[code] == 0) continue;
+    absl::PrintF("  %s: %d\n", NameOf(static_cast<RequestErrorCode>(code)), counts_.errors[code]);
+  }
   return absl::OkStatus();
 }
 

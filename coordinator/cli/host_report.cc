@@ -72,8 +72,8 @@ int64_t CountOf(absl::string_view list) {
 std::string CoresText(const std::string& root) {
   const std::string allowed = ValueOf(root + "/proc/self/status", "Cpus_allowed_list");
   const std::string online = FirstLine(root + "/sys/devices/system/cpu/online");
-  if (allowed.empty() || online.empty()) return "unknown";
   const int64_t online_count = CountOf(online);
+  if (online_count == 0 || CountOf(allowed) == 0) return "unknown";
   // The kernel's list of allowed ones may name cores that the host does not have.
   const bool bound = CountOf(allowed) < online_count;
   return absl::StrCat(online_count, " online, ",
@@ -148,6 +148,12 @@ int64_t MemoryLimit(const std::string& root) {
     }
   }
   return limit;
+}
+
+int64_t AvailableMemory(const std::string& root) {
+  const int64_t available = BytesOf(root + "/proc/meminfo", "MemAvailable");
+  const int64_t limit = MemoryLimit(root);
+  return limit > 0 && available > 0 ? std::min(available, limit) : available;
 }
 
 std::string HostReport(int rank, const RankPlace& place, const std::string& root) {

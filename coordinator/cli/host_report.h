@@ -3,6 +3,7 @@
 #ifndef TANDEM_COORDINATOR_CLI_HOST_REPORT_H_
 #define TANDEM_COORDINATOR_CLI_HOST_REPORT_H_
 
+#include <cstdint>
 #include <string>
 
 #include "common/transport/host_info.h"
@@ -16,6 +17,10 @@ std::string HostReport(int rank, const RankPlace& place, const std::string& root
 // The memory that control groups leave this process (a container, a Slurm step), in bytes; 0: all
 // of the host's.
 int64_t MemoryLimit(const std::string& root = "");
+
+// What new memory this process can take without swapping, limits of control groups included, in
+// bytes; 0: the host does not tell.
+int64_t AvailableMemory(const std::string& root = "");
 
 }  // namespace tandem
 

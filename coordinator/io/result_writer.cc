@@ -76,23 +76,29 @@ absl::StatusOr<std::unique_ptr<ResultWriter>> ResultWriter::Open(
   return writer;
 }
 
-absl::Status ResultWriter::OpenFile() {
+absl::Status ResultWriter::Check(const ResultWriterOptions& options) {
   struct stat info = {};
-  const bool exists = stat(options_.path.c_str(), &info) == 0;
-  if (exists && S_ISDIR(info.st_mode)) {
+  if (options.path == "-" || stat(options.path.c_str(), &info) != 0) return absl::OkStatus();
+  if (S_ISDIR(info.st_mode)) {
     return FileError(absl::FailedPreconditionError(
-        absl::StrCat("the output ", options_.path, " is a folder; give --output a file")));
+        absl::StrCat("the output ", options.path, " is a folder; give --output a file")));
   }
-  if (exists && SameFile(options_.input, info)) {
+  if (SameFile(options.input, info)) {
     return FileError(absl::FailedPreconditionError(
-        absl::StrCat("the output ", options_.path, " is the input itself; give another --output")));
+        absl::StrCat("the output ", options.path, " is the input itself; give another --output")));
   }
-  direct_ = exists && !S_ISREG(info.st_mode);
-  if (exists && !direct_ && !options_.overwrite) {
+  if (S_ISREG(info.st_mode) && !options.overwrite) {
     return FileError(absl::AlreadyExistsError(
-        absl::StrCat("the output ", options_.path,
+        absl::StrCat("the output ", options.path,
                      " exists; give --overwrite to replace it, or another --output")));
   }
+  return absl::OkStatus();
+}
+
+absl::Status ResultWriter::OpenFile() {
+  TANDEM_RETURN_IF_ERROR(Check(options_));
+  struct stat info = {};
+  direct_ = stat(options_.path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
   file_ = direct_ ? options_.path : options_.path + ".partial";
   fd_ = open(file_.c_str(), O_WRONLY | O_CLOEXEC | (direct_ ? 0 : O_CREAT), 0666);
   if (fd_ < 0) {

@@ -30,6 +30,9 @@ struct ResultWriterOptions {
 // `overwrite`.
 class ResultWriter {
  public:
+  // The part of Open's refusals that can be told without writing: the path is a folder, the input,
+  // or a file that is not to be replaced.
+  static absl::Status Check(const ResultWriterOptions& options);
   static absl::StatusOr<std::unique_ptr<ResultWriter>> Open(const ResultWriterOptions& options);
   // Without Finish: PATH.partial stays, with what was written; nothing, where nothing was.
   ~ResultWriter();
