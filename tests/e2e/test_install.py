@@ -21,12 +21,12 @@ class InstallTest(TandemTest):
                               env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
-    def run_installed(self, prefix, *args):
+    def run_installed(self, prefix, *args, cwd=None):
         """From a folder of its own, as a user whose PATH has the prefix."""
         elsewhere = self.dir / "elsewhere"
         elsewhere.mkdir(exist_ok=True)
         environment = {"PATH": f"{prefix}/bin:{os.environ['PATH']}", "HOME": str(elsewhere)}
-        return subprocess.run(["tandem", *map(str, args)], cwd=elsewhere, env=environment,
+        return subprocess.run(["tandem", *map(str, args)], cwd=cwd or elsewhere, env=environment,
                               capture_output=True, text=True, timeout=300, check=False)
 
     def test_what_is_there(self):
@@ -64,6 +64,15 @@ class InstallTest(TandemTest):
         self.assertEqual([r["id"] for r in results if "outputs" in r], ids)
         record = json.loads((self.dir / "elsewhere" / "results.jsonl.run.json").read_text())
         self.assertEqual(record["model"]["path"], str(model))
+
+    def test_the_example_of_a_settings_file(self):
+        # It names the model and the requests as they lie in a clone, and under share/tandem.
+        for folder in (self.prefix / "share/tandem", SOURCE):
+            out = self.dir / "results.jsonl"
+            run = self.run_installed(self.prefix, "generate", "--config", "examples/job.yaml",
+                                     "--output", out, "--overwrite", cwd=folder)
+            self.assertEqual(run.returncode, 0, run.stderr)
+            self.assertEqual(len(read_lines(out)), len(read_lines(SOURCE / "examples/requests.jsonl")))
 
     @unittest.skipUnless(shutil.which("readelf"), "readelf is not installed")
     def test_the_binary_names_no_place_of_the_build(self):
