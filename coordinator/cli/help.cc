@@ -147,6 +147,18 @@ std::string ReferenceResults() {
   return out;
 }
 
+std::string ReferenceRunRecord() {
+  return "\n## The run record\n\n"
+         "`OUT.run.json` beside the results of `generate` is one JSON object: `version`, `commit`, "
+         "`command`, `working_directory`; `settings`, each with `value` and `origin`; `model` with "
+         "`path`, `identity` (a hash of configuration, index and tensor headers) and the "
+         "`tokenizer`'s; `compute_type`, `numerics_class` and `isa`; `layout` as a layout file, "
+         "and "
+         "`hosts` and `ranks` by rank; `launch`, `start` (weights are loaded), `end` and `seconds` "
+         "from `start`; `requests`, `answered`, `failed`, `errors` by code, `prompt_tokens` and "
+         "`completion_tokens`. It is written when the results are complete; fields may be added.\n";
+}
+
 std::string ReferenceExitCodes() {
   std::string out = "\n## Exit codes\n\n| code | what |\n| --- | --- |\n";
   for (const ExitCodeInfo& exit : ExitCodeTable()) {
@@ -234,7 +246,7 @@ std::string ReferencePage() {
       "`coordinator/io/request_fields.cc`, `coordinator/io/request_error.cc`); a test fails when "
       "this page and they differ.\n\n",
       ReferenceVerbs(), ReferenceFlags(), ReferenceFields(), ReferenceResults(),
-      ReferenceExitCodes());
+      ReferenceRunRecord(), ReferenceExitCodes());
 }
 
 }  // namespace tandem

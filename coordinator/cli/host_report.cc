@@ -36,7 +36,7 @@ std::string ValueOf(const std::string& path, absl::string_view key) {
   return "";
 }
 
-std::string OrUnknown(std::string text) { return text.empty() ? "unknown" : text; }
+std::string OrUnknown(const std::string& text) { return text.empty() ? "unknown" : text; }
 
 std::string GiB(int64_t bytes) {
   return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (1 << 30));

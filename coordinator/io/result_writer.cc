@@ -1,13 +1,13 @@
 #include "coordinator/io/result_writer.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -60,7 +60,7 @@ int SyncTo(int fd) {
 absl::StatusOr<std::unique_ptr<ResultWriter>> ResultWriter::Open(
     const ResultWriterOptions& options) {
   // A reader that goes away must be an error of write(), not the end of the program.
-  signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
   std::unique_ptr<ResultWriter> writer(new ResultWriter);
   writer->options_ = options;
   if (options.path == "-") {
