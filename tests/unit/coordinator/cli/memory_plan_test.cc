@@ -74,9 +74,10 @@ TEST(MemoryPlanTest, HostsThatAreTooSmall) {
   };
   // 512 MiB a rank: each alone fits, both together do not.
   EXPECT_EQ(message({{"a", kGiB * 3 / 4}, {"b", kGiB * 3 / 4}}, 0), "");
-  EXPECT_THAT(message({{"a", kGiB * 3 / 4}, {"a", kGiB * 3 / 4}}, 0),
-              ::testing::MatchesRegex("host a has 768.00 MiB of memory left, but its 2 ranks need "
-                                      "102.\\....MiB of weights: use more hosts, or have fewer groups"));
+  EXPECT_THAT(
+      message({{"a", kGiB * 3 / 4}, {"a", kGiB * 3 / 4}}, 0),
+      ::testing::MatchesRegex("host a has 768.00 MiB of memory left, but its 2 ranks need "
+                              "102.\\....MiB of weights: use more hosts, or have fewer groups"));
   EXPECT_THAT(message({{"a", 4 * kGiB}, {"b", 4 * kGiB}}, 4 * kGiB),
               HasSubstr("host b has 4.00 GiB of memory left, but its rank needs "));
   EXPECT_THAT(message({{"a", 4 * kGiB}, {"b", 4 * kGiB}}, 4 * kGiB),
