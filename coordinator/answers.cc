@@ -1,12 +1,13 @@
 #include "coordinator/answers.h"
 
 #include <algorithm>
-#include <iterator>
+#include <cmath>
 #include <string>
 #include <utility>
 
 #include "coordinator/answer_text.h"
 #include "coordinator/io/result.h"
+#include "coordinator/io/states_file.h"
 
 namespace tandem {
 namespace {
@@ -114,20 +115,12 @@ int64_t NonfiniteAt(const DecodedRequest& decoded) {
 
 }  // namespace
 
-FinishedRequest Failed(int64_t number, const RejectedLine& rejected) {
-  FinishedRequest finished;
-  finished.number = number;
-  finished.line = FormatError(rejected);
-  finished.error = rejected.error.code;
-  return finished;
-}
-
 FinishedRequest GenerateResult(const DecodedRequest& decoded, const Tokenizer* tokenizer,
                                bool text_format) {
   const Request& request = decoded.request;
   const int64_t nonfinite = NonfiniteAt(decoded);
   if (nonfinite >= 0) {
-    return Failed(decoded.number, Reject(request, NonFiniteError(nonfinite)));
+    return {.number = decoded.number, .rejected = Reject(request, NonFiniteError(nonfinite))};
   }
   auto result = AnswerTo<Result>(request);
   result.truncated = decoded.truncated;
@@ -153,7 +146,8 @@ FinishedRequest GenerateResult(const DecodedRequest& decoded, const Tokenizer* t
 FinishedRequest ScoreResultOf(const DecodedRequest& decoded) {
   const int64_t nonfinite = NonfiniteAt(decoded);
   if (nonfinite >= 0) {
-    return Failed(decoded.number, Reject(decoded.request, NonFiniteError(nonfinite)));
+    return {.number = decoded.number,
+            .rejected = Reject(decoded.request, NonFiniteError(nonfinite))};
   }
   auto result = AnswerTo<ScoreResult>(decoded.request);
   result.truncated = decoded.truncated;
@@ -171,6 +165,38 @@ FinishedRequest ScoreResultOf(const DecodedRequest& decoded) {
   finished.line = FormatScore(result);
   finished.prompt_tokens = result.prompt_tokens;
   finished.completion_tokens = static_cast<int64_t>(result.token_ids.size());
+  return finished;
+}
+
+FinishedRequest EmbedResultOf(const EmbeddedRequest& embedded, bool normalize) {
+  auto result = AnswerTo<EmbedResult>(embedded.request);
+  result.truncated = embedded.truncated;
+  result.prompt_tokens = embedded.prompt_tokens;
+  for (const EmbeddedRequest::States& states : embedded.prompts) {
+    std::vector<float> vector = states.data;
+    double squares = 0;
+    for (const float x : vector) squares += static_cast<double>(x) * x;
+    if (!std::isfinite(squares)) {
+      return {.number = embedded.number, .rejected = Reject(embedded.request, NonFiniteError(0))};
+    }
+    if (normalize && squares > 0) {
+      for (float& x : vector) x = static_cast<float>(x / std::sqrt(squares));
+    }
+    result.embeddings.push_back(std::move(vector));
+  }
+  FinishedRequest finished;
+  finished.number = embedded.number;
+  finished.line = FormatEmbedding(result);
+  finished.prompt_tokens = embedded.prompt_tokens;
+  return finished;
+}
+
+FinishedRequest StatesResultOf(const EmbeddedRequest& embedded) {
+  FinishedRequest finished;
+  finished.number = embedded.number;
+  finished.prompt_tokens = embedded.prompt_tokens;
+  const EmbeddedRequest::States& states = embedded.prompts.front();
+  finished.line = StatesFile::Encode(embedded.request.id.key, states.rows, states.data);
   return finished;
 }
 

@@ -1,9 +1,10 @@
-// From decoded sequences to result lines.
+// From what the ranks computed to result lines.
 #ifndef TANDEM_COORDINATOR_ANSWERS_H_
 #define TANDEM_COORDINATOR_ANSWERS_H_
 
 #include "common/text/tokenizer.h"
 #include "coordinator/decode_work.h"
+#include "coordinator/embed_work.h"
 #include "coordinator/request_work.h"
 
 namespace tandem {
@@ -16,8 +17,9 @@ FinishedRequest GenerateResult(const DecodedRequest& decoded, const Tokenizer* t
 // The result of a score request.
 FinishedRequest ScoreResultOf(const DecodedRequest& decoded);
 
-// An error result.
-FinishedRequest Failed(int64_t number, const RejectedLine& rejected);
+// The results of embed requests: vectors, or whole states for a StatesFile.
+FinishedRequest EmbedResultOf(const EmbeddedRequest& embedded, bool normalize);
+FinishedRequest StatesResultOf(const EmbeddedRequest& embedded);
 
 }  // namespace tandem
 

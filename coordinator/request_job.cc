@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
-#include "coordinator/answers.h"
+#include "coordinator/io/result.h"
 
 namespace tandem {
 namespace {
@@ -38,21 +38,18 @@ void SendShutdown(const Layout& layout, CoordinatorPort& port) {
   for (const int rank : destinations) port.Send(rank, MessageKind::kShutdown, {});
 }
 
-RequestJob::RequestJob(ProgressFunction on_progress, RequestWork& work, InputPipeline& input,
+RequestJob::RequestJob(RequestJobOptions options, RequestWork& work, InputPipeline& input,
                        ResultWriter& writer, CoordinatorPort& port)
-    : on_progress_(std::move(on_progress)),
-      work_(work),
-      input_(input),
-      writer_(writer),
-      port_(port) {}
+    : options_(std::move(options)), work_(work), input_(input), writer_(writer), port_(port) {}
 
 absl::Status RequestJob::Run() {
   while (true) {
     TANDEM_RETURN_IF_ERROR(Feed());
     SendAll(work_.Dispatch());
-    if (on_progress_) {
+    if (options_.on_progress) {
       const auto total = static_cast<double>(input_.total_bytes());
-      on_progress_(counts_, total > 0 ? static_cast<double>(input_.bytes_taken()) / total : -1.0);
+      options_.on_progress(counts_,
+                           total > 0 ? static_cast<double>(input_.bytes_taken()) / total : -1.0);
     }
     if (work_.idle() && !held_.has_value() && input_.AtEnd()) break;
     std::optional<Envelope> message = port_.Receive(kTick);
@@ -82,7 +79,7 @@ absl::Status RequestJob::Feed() {
       const auto& rejected = std::get<RejectedLine>(item);
       // A bad line's own id counts among the job's ids too; its own fault is what it is told.
       if (rejected.id_given) ids_.Insert(rejected.id.key);
-      TANDEM_RETURN_IF_ERROR(Write(Failed(next_number_++, rejected)));
+      TANDEM_RETURN_IF_ERROR(Write({.number = next_number_++, .rejected = rejected}));
     } else {
       TANDEM_RETURN_IF_ERROR(Admit(std::get<PreparedRequest>(std::move(item))));
     }
@@ -94,20 +91,24 @@ absl::Status RequestJob::Admit(PreparedRequest prepared) {
   const int64_t number = next_number_++;
   if (!ids_.Insert(prepared.request.id.key)) {
     const RequestError error = DuplicateIdError(prepared.request.id.json);
-    return Write(Failed(number, Reject(prepared.request, error)));
+    return Write({.number = number, .rejected = Reject(prepared.request, error)});
   }
   work_.Start(number, std::move(prepared));
   return absl::OkStatus();
 }
 
 absl::Status RequestJob::Write(const FinishedRequest& finished) {
-  if (finished.error.has_value()) {
-    ++counts_.errors[static_cast<int>(*finished.error)];
-  } else {
-    ++counts_.answered;
-    counts_.prompt_tokens += finished.prompt_tokens;
-    counts_.completion_tokens += finished.completion_tokens;
+  if (finished.rejected.has_value()) {
+    ++counts_.errors[static_cast<int>(finished.rejected->error.code)];
+    if (!options_.on_failed) {
+      return writer_.Write(finished.number, FormatError(*finished.rejected));
+    }
+    options_.on_failed(*finished.rejected);
+    return writer_.Write(finished.number, "");
   }
+  ++counts_.answered;
+  counts_.prompt_tokens += finished.prompt_tokens;
+  counts_.completion_tokens += finished.completion_tokens;
   return writer_.Write(finished.number, finished.line);
 }
 

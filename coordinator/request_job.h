@@ -30,13 +30,18 @@ struct JobCounts {
   int64_t failed() const { return requests - answered; }
 };
 
-// Called now and then with what is done and the share of the input taken (-1: not known).
-using ProgressFunction = std::function<void(const JobCounts& counts, double share)>;
+struct RequestJobOptions {
+  // Called now and then with what is done and the share of the input taken (-1: not known).
+  std::function<void(const JobCounts& counts, double share)> on_progress;
+  // Takes requests that fail, where results are no JSON lines: theirs stay empty. Null: error
+  // results are written.
+  std::function<void(const RejectedLine& rejected)> on_failed;
+};
 
 class RequestJob {
  public:
-  // Borrows all.
-  RequestJob(ProgressFunction on_progress, RequestWork& work, InputPipeline& input,
+  // Borrows all but the options.
+  RequestJob(RequestJobOptions options, RequestWork& work, InputPipeline& input,
              ResultWriter& writer, CoordinatorPort& port);
 
   // Until every line has its result and the output is complete. Errors: the input's, the output's
@@ -51,7 +56,7 @@ class RequestJob {
   absl::Status Write(const FinishedRequest& finished);
   void SendAll(std::vector<CoordinatorPort::Outgoing> messages);
 
-  const ProgressFunction on_progress_;
+  const RequestJobOptions options_;
   RequestWork& work_;
   InputPipeline& input_;
   ResultWriter& writer_;

@@ -10,16 +10,16 @@
 
 #include "absl/status/status.h"
 #include "common/protocol/coordinator_port.h"
-#include "coordinator/io/request_error.h"
+#include "coordinator/io/request.h"
 #include "coordinator/prepare_request.h"
 
 namespace tandem {
 
 // A request that is through.
 struct FinishedRequest {
-  int64_t number = 0;                     // As Start was given it.
-  std::string line;                       // Its result, without the newline.
-  std::optional<RequestErrorCode> error;  // The result is an error.
+  int64_t number = 0;                    // As Start was given it.
+  std::string line;                      // Its result, without the newline.
+  std::optional<RejectedLine> rejected;  // Why it has none.
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
 };

@@ -69,7 +69,11 @@ absl::Status ApplySetting(const YAML::Node& key, const YAML::Node& value, const 
   const std::string name = key.IsScalar() ? key.Scalar() : "";
   const std::string line = absl::StrCat(path, ":", key.Mark().line + 1, ": ");
   const std::string shown = Shorten(name, 64);
-  if (name == "config" || !BelongsToAnyVerb(name)) {
+  if (name == "config") {
+    return ConfigError(
+        absl::StrCat(line, "\"config\" does not stand in a settings file: one names no other"));
+  }
+  if (!BelongsToAnyVerb(name)) {
     return ConfigError(absl::StrCat(line, "unknown setting ", JsonString(shown),
                                     "; the nearest known one is ", JsonString(NearestKey(name))));
   }

@@ -38,22 +38,6 @@ std::string Wrapped(absl::string_view text, size_t indent) {
   return out;
 }
 
-// "--max-tokens N", "--load auto|map|copy|read".
-std::string FlagWithValue(const OptionInfo& option) {
-  const absl::string_view value =
-      option.type == OptionType::kChoice ? option.choices : option.value_name;
-  std::string flag = absl::StrCat("--", option.name);
-  if (!value.empty()) absl::StrAppend(&flag, " ", value);
-  if (option.type == OptionType::kFlag && option.default_value == "true") {
-    absl::StrAppend(&flag, "=false");
-  }
-  return flag;
-}
-
-bool ShowsDefault(const OptionInfo& option) {
-  return !option.default_value.empty() && option.type != OptionType::kFlag;
-}
-
 std::string Indented(absl::string_view lines) {
   std::string out;
   for (const absl::string_view line : absl::StrSplit(lines, '\n', absl::SkipEmpty())) {
@@ -244,14 +228,66 @@ std::string ReferenceResults() {
   return out;
 }
 
+std::string ReferenceRunRecord() {
+  return "\n## The run record\n\n"
+         "`OUT.run.json` beside the results of `generate` is one JSON object: `version`, `commit`, "
+         "`command`, `working_directory`; `settings`, each with `value` and `origin`; `model` with "
+         "`path`, `identity` (a hash of configuration, index and tensor headers) and the "
+         "`tokenizer`'s; `compute_type`, `numerics_class` and `isa`; `layout` as a layout file, "
+         "and "
+         "`hosts` and `ranks` by rank; `launch`, `start` (weights are loaded), `end` and `seconds` "
+         "from `start`; `requests`, `answered`, `failed`, `errors` by code, `prompt_tokens` and "
+         "`completion_tokens`. It is written when the results are complete; fields may be added.\n";
+}
+
+std::string ReferenceExitCodes() {
+  std::string out = "\n## Exit codes\n\n| code | what |\n| --- | --- |\n";
+  for (const ExitCodeInfo& exit : ExitCodeTable()) {
+    absl::StrAppend(&out, "| ", exit.code, " | ", Cell(exit.meaning), " |\n");
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string FlagWithValue(const OptionInfo& option) {
+  const absl::string_view value =
+      option.type == OptionType::kChoice ? option.choices : option.value_name;
+  std::string flag = absl::StrCat("--", option.name);
+  if (!value.empty()) absl::StrAppend(&flag, " ", value);
+  if (option.type == OptionType::kFlag && option.default_value == "true") {
+    absl::StrAppend(&flag, "=false");
+  }
+  return flag;
+}
+
+bool ShowsDefault(const OptionInfo& option) {
+  return !option.default_value.empty() && option.type != OptionType::kFlag;
+}
+
+absl::Span<const ExitCodeInfo> ExitCodeTable() {
+  static constexpr ExitCodeInfo kCodes[] = {
+      {0, "all requests were answered"},
+      {1, "a bug of tandem's"},
+      {2, "usage, configuration or layout, before any rank computes"},
+      {3, "done, with failed requests"},
+      {4, "the model or the tokenizer"},
+      {5, "a rank or host is lost, or stalled"},
+      {6, "input or output"},
+      {75, "stopped on request; run it again to go on"},
+  };
+  return kCodes;
+}
 
 std::string ProgramHelp() {
   return absl::StrCat(
       "tandem - distributed inference of T5Gemma 2\n\nUsage:\n  tandem VERB [flags]\n"
       "  tandem VERB --help\n  tandem --version\n\nVerbs:\n",
       VerbList(),
-      "\nFor a first try:\n  tandem generate --model DIR --prompt TEXT --format text\n");
+      "\nFor a first try:\n  tandem generate --model DIR --prompt TEXT --format text\n"
+      "\nMade of the same table of flags:\n"
+      "  tandem --man-page           the manual, as man -l reads it\n"
+      "  tandem --bash-completion    completion for bash: source <(tandem --bash-completion)\n");
 }
 
 std::string VerbHelp(Verb verb) {
@@ -291,15 +327,7 @@ std::string ReferencePage() {
       "`coordinator/io/request_fields.cc`, `coordinator/io/request_error.cc`); a test fails when "
       "this page and they differ.\n\n",
       ReferenceVerbs(), ReferenceFlags(), ReferenceFields(), ReferenceResults(),
-      "\n## Exit codes\n\n| code | what |\n| --- | --- |\n"
-      "| 0 | all requests were answered |\n"
-      "| 1 | a bug of tandem's |\n"
-      "| 2 | usage, configuration or layout, before any rank computes |\n"
-      "| 3 | done, with failed requests |\n"
-      "| 4 | the model or the tokenizer |\n"
-      "| 5 | a rank or host is lost, or stalled |\n"
-      "| 6 | input or output |\n"
-      "| 75 | stopped on request; run it again to go on |\n");
+      ReferenceRunRecord(), ReferenceExitCodes());
 }
 
 }  // namespace tandem

@@ -9,11 +9,15 @@ namespace {
 constexpr uint32_t Bit(Verb verb) { return 1u << static_cast<int>(verb); }
 
 constexpr uint32_t kGenerate = Bit(Verb::kGenerate);
+constexpr uint32_t kScore = Bit(Verb::kScore);
+constexpr uint32_t kEmbed = Bit(Verb::kEmbed);
 constexpr uint32_t kForward = Bit(Verb::kForward);
 constexpr uint32_t kTokenize = Bit(Verb::kTokenize);
 constexpr uint32_t kInspect = Bit(Verb::kInspect);
 constexpr uint32_t kInit = Bit(Verb::kInit);
-constexpr uint32_t kCompute = kGenerate | kForward;
+constexpr uint32_t kDecode = kGenerate | kScore;
+constexpr uint32_t kRequests = kGenerate | kScore | kEmbed;
+constexpr uint32_t kCompute = kRequests | kForward;
 constexpr uint32_t kAll = (1u << kNumVerbs) - 1;
 
 constexpr int64_t kMaxInt32 = 2147483647;
@@ -27,6 +31,16 @@ constexpr VerbInfo kVerbs[] = {
      "tandem generate --model DIR --input requests.jsonl --output results.jsonl\n"
      "mpirun -np 4 tandem generate --model DIR --input requests.jsonl --output results.jsonl \\\n"
      "    --encoder-tp 1 --decoder-tp 2 --coordinator own\n"},
+    {"score", "gives the log-probabilities of given answers: a file of prompts with targets",
+     "score --model DIR --input FILE --output FILE [flags]",
+     "echo '{\"prompt\": \"roman: 1448\", \"target\": \"MCDXLVIII\"}' |\n"
+     "    tandem score --model DIR --input - --output -\n"
+     "mpirun -np 4 tandem score --model DIR --input targets.jsonl --output scores.jsonl\n"},
+    {"embed", "gives the encoder's states of prompts, pooled to a vector each or whole",
+     "embed --model DIR --input FILE --output FILE [flags]",
+     "echo '{\"prompt\": \"roman: 1448\"}' | tandem embed --model DIR --input - --output -\n"
+     "tandem embed --model DIR --input prompts.jsonl --output vectors.jsonl --normalize\n"
+     "tandem embed --model DIR --input prompts.jsonl --output states.safetensors --pooling none\n"},
     {"forward", "runs the model once on tensors of a safetensors file, and writes what comes out",
      "forward --model DIR --input IN.safetensors --output OUT.safetensors [flags]",
      "tandem forward --model DIR --input in.safetensors --output out.safetensors --taps\n"},
@@ -60,11 +74,23 @@ constexpr OptionInfo kOptions[] = {
      "a preset (t5gemma2_270m_270m, t5gemma2_1b_1b, t5gemma2_4b_4b) or a config.json"},
     {"tokenizer", kTokenize, T::kText, G::kInputOutput, "FILE", "", "", 0, 0,
      "a tokenizer.json or tokenizer.model, in place of --model"},
-    {"input", kGenerate, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
+    {"input", kRequests, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
      "requests, one JSON object a line; - is standard input"},
     {"input", kForward, T::kText, G::kInputOutput, "FILE", "", "", 0, 0,
      "a safetensors file with encoder_token_ids, encoder_padding_mask, decoder_token_ids and "
      "decoder_padding_mask"},
+    {"output", kScore, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
+     "results, one JSON object a line; - is standard output. FILE.run.json beside it tells what "
+     "the "
+     "job was"},
+    {"output", kEmbed, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
+     "results, one JSON object a line; - is standard output; with --pooling none a safetensors "
+     "file "
+     "with a tensor [tokens, hidden] for each id. FILE.run.json beside it tells what the job was"},
+    {"pooling", kEmbed, T::kChoice, G::kInputOutput, "", "mean", "mean|last|none", 0, 0,
+     "of the prompt's states: their mean, the last one, or all of them"},
+    {"normalize", kEmbed, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+     "vectors of unit length"},
     {"output", kGenerate, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
      "results, one JSON object a line; - is standard output (the default with --prompt). "
      "FILE.run.json beside it tells what the job was"},
@@ -78,22 +104,23 @@ constexpr OptionInfo kOptions[] = {
     {"prompt-token-ids", kGenerate, T::kTokenIds, G::kInputOutput, "ID,ID,...", "", "", 0, 0,
      "one request with these tokens, in place of --input"},
     {"format", kGenerate, T::kChoice, G::kInputOutput, "", "jsonl", "text|jsonl", 0, 0,
-     "jsonl: result lines; text: the answers alone"},
+     "jsonl: result lines; text: the answers alone (of a request that fails the log tells, and its "
+     "line is empty)"},
     {"format", kInspect, T::kChoice, G::kInputOutput, "", "text", "text|json", 0, 0,
      "text: for reading; json: for programs"},
-    {"unordered", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+    {"unordered", kRequests, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
      "results as they finish, not in the input's order"},
-    {"reorder-window", kGenerate, T::kInteger, G::kInputOutput, "N", "4096", "", 1, 1048576,
+    {"reorder-window", kRequests, T::kInteger, G::kInputOutput, "N", "4096", "", 1, 1048576,
      "results that may wait for an earlier one; when so many do, no request is admitted"},
-    {"max-line-bytes", kGenerate, T::kInteger, G::kInputOutput, "N", "16777216", "", 1, 1073741824,
+    {"max-line-bytes", kRequests, T::kInteger, G::kInputOutput, "N", "16777216", "", 1, 1073741824,
      "a longer line gets an error result"},
-    {"ignore-unknown-fields", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+    {"ignore-unknown-fields", kRequests, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
      "pass over fields that requests do not have, in place of an error result"},
-    {"truncate", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+    {"truncate", kRequests, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
      "keep the first tokens of a prompt that is too long, in place of an error result"},
-    {"no-special-in-prompt", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+    {"no-special-in-prompt", kRequests, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
      "refuse special tokens inside the text of prompts"},
-    {"add-bos", kGenerate | kTokenize, T::kChoice, G::kInputOutput, "", "auto", "auto|always|never",
+    {"add-bos", kRequests | kTokenize, T::kChoice, G::kInputOutput, "", "auto", "auto|always|never",
      0, 0, "the token in front of text; auto: as the tokenizer's files say"},
     {"decode", kTokenize, T::kFlag, G::kInputOutput, "", "false", "", 0, 0, "ids in, text out"},
     {"keep-special", kTokenize, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
@@ -180,13 +207,13 @@ constexpr OptionInfo kOptions[] = {
     // How it computes.
     {"threads", kCompute, T::kInteger, G::kEngine, "N", "auto", "", 1, 1024,
      "compute threads a rank; auto: as many as the rank has cores"},
-    {"max-num-seqs", kGenerate, T::kInteger, G::kEngine, "N", "32", "", 1, 4096,
+    {"max-num-seqs", kDecode, T::kInteger, G::kEngine, "N", "32", "", 1, 4096,
      "sequences in a decoder step"},
-    {"max-batch-tokens", kGenerate, T::kInteger, G::kEngine, "N", "4096", "", 1, 16777216,
+    {"max-batch-tokens", kRequests, T::kInteger, G::kEngine, "N", "4096", "", 1, 16777216,
      "tokens in an encoder batch"},
-    {"kv-cache-mb", kGenerate, T::kInteger, G::kEngine, "N", "auto", "", 1, 16777216,
+    {"kv-cache-mb", kDecode, T::kInteger, G::kEngine, "N", "auto", "", 1, 16777216,
      "K/V memory of a decoder rank, in MiB"},
-    {"max-model-len", kGenerate, T::kInteger, G::kEngine, "N", "auto", "", 1, kMaxInt32,
+    {"max-model-len", kRequests, T::kInteger, G::kEngine, "N", "auto", "", 1, kMaxInt32,
      "the longest prompt in tokens; auto: the model's max_position_embeddings. More is possible, "
      "with a warning"},
     {"dtype", kCompute, T::kChoice, G::kEngine, "", "auto",
@@ -208,10 +235,11 @@ constexpr OptionInfo kOptions[] = {
      "a YAML file of settings (max_tokens: 64)"},
     {"print-config", kAll, T::kFlag, G::kSettings, "", "false", "", 0, 0,
      "print every setting with where it came from, and end"},
-    {"dry-run", kGenerate, T::kFlag, G::kSettings, "", "false", "", 0, 0,
-     "check layout, memory, the model's headers and every request, read no weights, and end"},
+    {"dry-run", kRequests, T::kFlag, G::kSettings, "", "false", "", 0, 0,
+     "check layout, memory, the model's headers and every request, read no weights, print what the "
+     "job would be, and end"},
     {"log-level", kAll, T::kChoice, G::kSettings, "", "info", "error|warn|info|debug|trace", 0, 0,
-     "what is logged, on standard error"},
+     "what is logged, on standard error; with --prompt the default is warn"},
     {"log-format", kAll, T::kChoice, G::kSettings, "", "text", "text|json", 0, 0,
      "json: one object a line"},
     {"quiet", kAll, T::kFlag, G::kSettings, "", "false", "", 0, 0,
@@ -233,8 +261,9 @@ bool SameName(absl::string_view a, absl::string_view b) {
 absl::Span<const VerbInfo> VerbTable() { return kVerbs; }
 
 const Verb* FindVerb(absl::string_view name) {
-  static constexpr Verb kAllVerbs[] = {Verb::kGenerate, Verb::kForward, Verb::kTokenize,
-                                       Verb::kInspect,  Verb::kInit,    Verb::kEnv};
+  static constexpr Verb kAllVerbs[] = {Verb::kGenerate, Verb::kScore,    Verb::kEmbed,
+                                       Verb::kForward,  Verb::kTokenize, Verb::kInspect,
+                                       Verb::kInit,     Verb::kEnv};
   for (const Verb& verb : kAllVerbs) {
     if (name == NameOf(verb)) return &verb;
   }

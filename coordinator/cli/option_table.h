@@ -11,8 +11,21 @@
 
 namespace tandem {
 
-enum class Verb : uint8_t { kGenerate, kForward, kTokenize, kInspect, kInit, kEnv };
-inline constexpr int kNumVerbs = 6;
+enum class Verb : uint8_t {
+  kGenerate,
+  kScore,
+  kEmbed,
+  kForward,
+  kTokenize,
+  kInspect,
+  kInit,
+  kEnv,
+};
+inline constexpr int kNumVerbs = 8;
+// Whether it reads lines of requests and writes lines of results.
+inline bool TakesRequests(Verb verb) {
+  return verb == Verb::kGenerate || verb == Verb::kScore || verb == Verb::kEmbed;
+}
 
 struct VerbInfo {
   absl::string_view name;

@@ -257,7 +257,7 @@ std::string Options::PrintConfig() const {
     // one that was given as an empty text is "".
     std::string value = setting.value;
     const bool is_text = info.type == OptionType::kText || info.type == OptionType::kTokenBiases;
-    if (is_text && IsGiven(info.name)) value = JsonString(value);
+    if (is_text && (IsGiven(info.name) || !value.empty())) value = JsonString(value);
     if (info.type == OptionType::kTokenIds && !value.empty()) value = absl::StrCat("[", value, "]");
     std::string line = absl::StrCat(setting.name, ":", value.empty() ? "" : " ", value);
     if (line.size() < 38) line.resize(38, ' ');
@@ -266,13 +266,36 @@ std::string Options::PrintConfig() const {
   return out;
 }
 
+namespace {
+
+// A value as JSON: numbers, true and lists as such, words ("auto") as strings, null where there is
+// none.
+std::string JsonOf(const OptionInfo& option, const std::string& text, bool given) {
+  if (text.empty() && !given) return "null";
+  if (option.type == OptionType::kTokenIds) return absl::StrCat("[", text, "]");
+  if (option.type == OptionType::kFlag) return text;
+  if (option.type != OptionType::kText && option.type != OptionType::kChoice) {
+    // "+7" and "007" are numbers here, and none in JSON.
+    if (const std::optional<int64_t> value = ParseInteger(text)) return absl::StrCat(*value);
+    double value = 0.0;
+    if (absl::SimpleAtod(text, &value)) return text;
+  }
+  return JsonString(text);
+}
+
+}  // namespace
+
 std::vector<RunSetting> Options::Settings() const {
   std::vector<RunSetting> settings;
   for (size_t i = 0; i < values_.size(); ++i) {
     const OptionInfo& info = OptionTable()[i];
     if (!info.BelongsTo(verb_) || IsOrder(info.name)) continue;
-    settings.push_back(
-        {ConfigKey(info.name), values_[i].text, std::string(NameOf(values_[i].origin))});
+    const Value& value = values_[i];
+    const bool given = value.origin < Origin::kModel;
+    settings.push_back({.name = ConfigKey(info.name),
+                        .value = value.text,
+                        .origin = std::string(NameOf(value.origin)),
+                        .json = JsonOf(info, value.text, given)});
   }
   return settings;
 }

@@ -127,9 +127,9 @@ TEST(CommandLineTest, PrintConfigReadsBack) {
   EXPECT_THAT(first.text, HasSubstr("kv_cache_mb: auto                       # built-in\n"));
   EXPECT_THAT(first.text, HasSubstr("stop_token_ids: [3,4]                   # flag\n"));
   EXPECT_THAT(first.text, HasSubstr("input:                                  # built-in\n"));
+  EXPECT_THAT(first.text, HasSubstr("output: \"-\"                             # built-in\n"));
   const CommandLine second = Parsed({"generate", "--config", "job.yaml"}, Sources({}, first.text));
   for (const RunSetting& setting : second.options.Settings()) {
-    if (setting.name == "output") continue;  // Filled in for a single prompt.
     bool found = false;
     for (const RunSetting& before : first.options.Settings()) {
       if (before.name != setting.name) continue;
@@ -144,7 +144,11 @@ TEST(CommandLineTest, PrintConfigReadsBack) {
 }
 
 TEST(CommandLineTest, HelpAndVersion) {
-  EXPECT_EQ(Parsed({"--version"}).action, CommandLine::Action::kVersion);
+  for (const Args& args : {Args{"--version"}, Args{"version"}, Args{"generate", "--version"}}) {
+    EXPECT_EQ(Parsed(args).action, CommandLine::Action::kVersion);
+  }
+  EXPECT_EQ(Parsed({"--man-page"}).action, CommandLine::Action::kPrint);
+  EXPECT_EQ(Parsed({"--bash-completion"}).text, BashCompletion());
   for (const Args& args : {Args{"--help"}, Args{"-h"}, Args{"help"}}) {
     EXPECT_EQ(Parsed(args).action, CommandLine::Action::kPrint);
     EXPECT_EQ(Parsed(args).text, ProgramHelp());
@@ -178,6 +182,52 @@ TEST(CommandLineTest, AFlagBeatsAVariableOfAnotherName) {
   EXPECT_EQ(line.options.Text("input"), "");
   EXPECT_EQ(line.options.Text("layout"), "");
   EXPECT_EQ(line.options.Text("output"), "-");
+}
+
+// What follows from other settings is shown as it will be; a lacking one is no error yet.
+TEST(CommandLineTest, PrintConfigShowsWhatHolds) {
+  const CommandLine line = Parsed({"generate", "--prompt", "x", "--encoder-tp=2", "--print-config"},
+                                  Sources({"TANDEM_INPUT=i", "TANDEM_LAYOUT=l"}));
+  EXPECT_THAT(line.text, HasSubstr("\ninput:         "));
+  EXPECT_THAT(line.text, HasSubstr("\nlayout:         "));
+  EXPECT_THAT(line.text, HasSubstr("\nlog_level: warn                         # built-in\n"));
+  const auto conflict =
+      ParseCommandLine({"generate", "--prompt", "x", "--input", "i", "--print-config"}, Sources());
+  EXPECT_EQ(conflict.status().message(),
+            "--input and --prompt are both given; one of them is wanted");
+}
+
+TEST(CommandLineTest, OnePromptIsAnsweredQuietly) {
+  const Args question = {"generate", "--model", "m", "--prompt", "x"};
+  EXPECT_EQ(MakeLogOptions(Parsed(question).options).level, LogLevel::kWarn);
+  EXPECT_EQ(MakeLogOptions(Parsed(Generate({})).options).level, LogLevel::kInfo);
+  const auto level = [&](const CommandLineSources& sources, const Args& more) {
+    Args args = question;
+    args.insert(args.end(), more.begin(), more.end());
+    return MakeLogOptions(Parsed(args, sources).options).level;
+  };
+  EXPECT_EQ(level(Sources({"TANDEM_LOG_LEVEL=info"}), {}), LogLevel::kInfo);
+  EXPECT_EQ(level(Sources({}, "log_level: debug"), {"--config", "job.yaml"}), LogLevel::kDebug);
+}
+
+TEST(CommandLineTest, SettingsAsJson) {
+  const Options options =
+      Parsed(Generate({"--max-tokens", "007", "--stop-token-ids", "3, 4", "--decoder-prompt", "",
+                       "--load", "read", "--unordered"}))
+          .options;
+  const auto json = [&](absl::string_view name) -> std::string {
+    for (const RunSetting& setting : options.Settings()) {
+      if (setting.name == name) return setting.json;
+    }
+    return "missing";
+  };
+  EXPECT_EQ(json("max_tokens"), "7");
+  EXPECT_EQ(json("stop_token_ids"), "[3, 4]");
+  EXPECT_EQ(json("decoder_prompt"), "\"\"");
+  EXPECT_EQ(json("load"), "\"read\"");
+  EXPECT_EQ(json("unordered"), "true");
+  EXPECT_EQ(json("threads"), "\"auto\"");
+  EXPECT_EQ(json("layout"), "null");
 }
 
 TEST(CommandLineTest, WhatTheRestOfTheProgramGets) {
@@ -256,6 +306,10 @@ TEST(CommandLineTest, ExactMessages) {
       {{"env", "--seed=3"}, "unknown flag --seed of env; it is one of generate, init"},
       {{"env", "-x"}, "unknown flag -x of env; the nearest known one is --quiet"},
       {{"env", "extra"}, "unexpected argument \"extra\" (tandem env --help)"},
+      {{"generate", "--model", "m", "roman: 9"},
+       "unexpected argument \"roman: 9\"; flags say what it is: --model DIR, --prompt TEXT, "
+       "--input "
+       "FILE (tandem generate --help)"},
       {{"inspect", "a", "b"}, "unexpected argument \"b\" (tandem inspect --help)"},
       {{"inspect", "a", "--model", "b"}, "unexpected argument \"a\" (tandem inspect --help)"},
       {Generate({"--max-tokens", "0"}),
