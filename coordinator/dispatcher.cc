@@ -84,7 +84,7 @@ absl::Status Dispatcher::Handle(const Envelope& message) {
       return absl::OkStatus();
     }
     case MessageKind::kTokens: {
-      TANDEM_ASSIGN_OR_RETURN(const Tokens tokens, Tokens::Decode(message.payload));
+      TANDEM_ASSIGN_OR_RETURN(const StreamedTokens tokens, StreamedTokens::Decode(message.payload));
       for (const StreamedToken& token : tokens.tokens) {
         streamed_.push_back({.id = token.id, .token = token.token});
       }

@@ -53,22 +53,21 @@ bool EmbedWork::SendBatch(std::vector<CoordinatorPort::Outgoing>& out) {
   batch.encoder_group = encoder;
   batch.decoder_group = -1;
   batch.pooling = pooling_;
-  absl::flat_hash_map<std::vector<int32_t>, MemoryKey> keys;
   for (const size_t i : chosen) {
     Prompt& prompt = pending_[i];
-    const auto [key, fresh] = keys.try_emplace(prompt.ids, last_key_ + 1);
+    const auto [key, fresh] = keys_.try_emplace(prompt.ids, last_key_ + 1);
     if (fresh) {
       ++last_key_;
       batch.items.push_back({.key = key->second, .token_ids = prompt.ids, .positions = {}});
     } else {
       ++counts_.prompts_shared;
     }
-    prompt.ids = {};
     in_flight_[key->second].push_back(std::move(prompt));
   }
   for (size_t i = chosen.size(); i-- > 0;) {
     pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(chosen[i]));
   }
+  if (batch.items.empty()) return true;  // All were on their way already.
   ++counts_.encoder_batches;
   counts_.prompts_encoded += static_cast<int64_t>(batch.items.size());
   encoders_.Sent(encoder);
@@ -105,6 +104,7 @@ absl::Status EmbedWork::Take(const EncoderOutput& output) {
   std::memcpy(states.data.data(), output.data.data(), output.data.size());
   const std::vector<Prompt> prompts = std::move(found->second);
   in_flight_.erase(found);
+  keys_.erase(prompts.front().ids);
   for (const Prompt& prompt : prompts) {
     Waiting& waiting = *prompt.waiting;
     waiting.embedded.prompts[prompt.place] = states;

@@ -65,7 +65,8 @@ class EmbedWork : public RequestWork {
   const Format format_;
   EncoderCredit encoders_;
   std::deque<Prompt> pending_;
-  // Those that an encoding in flight is for: equal prompts are encoded once.
+  // Equal prompts in flight are encoded once: the key of each, and those that it is encoded for.
+  absl::flat_hash_map<std::vector<int32_t>, MemoryKey> keys_;
   absl::flat_hash_map<MemoryKey, std::vector<Prompt>> in_flight_;
   MemoryKey last_key_ = 0;
   uint64_t last_batch_ = 0;

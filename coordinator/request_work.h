@@ -17,9 +17,9 @@ namespace tandem {
 
 // A request that is through.
 struct FinishedRequest {
-  int64_t number = 0;                    // As Start was given it.
-  std::string line;                      // Its result, without the newline.
-  std::optional<RejectedLine> rejected;  // Why it has none.
+  int64_t number = 0;                         // As Start was given it.
+  std::string line = {};                      // Its result, without the newline.
+  std::optional<RejectedLine> rejected = {};  // Why it has none.
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
 };

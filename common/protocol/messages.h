@@ -193,11 +193,11 @@ struct StreamedToken {
   SequenceId id = 0;
   int32_t token = 0;
 };
-struct Tokens {
+struct StreamedTokens {
   std::vector<StreamedToken> tokens;
 
   std::vector<std::byte> Encode() const;
-  static absl::StatusOr<Tokens> Decode(absl::Span<const std::byte> bytes);
+  static absl::StatusOr<StreamedTokens> Decode(absl::Span<const std::byte> bytes);
 };
 
 // The coordinator has all of a sequence that it wants: its SequenceDone may come at once. One that

@@ -49,13 +49,14 @@ TEST_P(WindowsTest, MixedLengthsInOneBatch) {
     const nlohmann::json& steps = expected.at("rows")[id].at("steps");
     for (size_t i = 0; i < steps.size(); ++i) {
       if (steps[i].at("token") == 1) {
-        EXPECT_EQ(done.stop_token, 1);
+        EXPECT_EQ(done.outputs[0].stop_token, 1);
         break;
       }
-      ASSERT_LT(i, done.token_ids.size()) << "prompt " << id;
-      EXPECT_EQ(done.token_ids[i], steps[i].at("token")) << "prompt " << id << ", step " << i;
+      ASSERT_LT(i, done.outputs[0].token_ids.size()) << "prompt " << id;
+      EXPECT_EQ(done.outputs[0].token_ids[i], steps[i].at("token"))
+          << "prompt " << id << ", step " << i;
       // As for the other goldens: 20 times the error of fp32 itself, which is about 1e-5 here.
-      EXPECT_NEAR(done.logprobs[i].logprob, steps[i].at("logprob").get<double>(), 3e-4)
+      EXPECT_NEAR(done.outputs[0].logprobs[i].logprob, steps[i].at("logprob").get<double>(), 3e-4)
           << "prompt " << id << ", step " << i;
     }
   }

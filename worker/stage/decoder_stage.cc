@@ -253,7 +253,7 @@ SequenceBatch::Events DecoderStage::BatchEvents() {
     if (!leads()) return absl::OkStatus();
     return send_(kCoordinatorRank, MessageKind::kSequenceDone, done.Encode());
   };
-  events.streamed = [this](const Tokens& tokens) {
+  events.streamed = [this](const StreamedTokens& tokens) {
     if (!leads()) return absl::OkStatus();
     return send_(kCoordinatorRank, MessageKind::kTokens, tokens.Encode());
   };

@@ -79,7 +79,8 @@ class Sampler {
   absl::StatusOr<Candidate> Draw(const Row& row, const HeadResult& found);
   absl::StatusOr<Candidate> DrawFromKept(const Row& row, const HeadResult& found,
                                          const std::vector<float>& edited_values);
-  absl::StatusOr<Candidate> DrawFromSearch(const Row& row, const std::vector<float>& edited_values, float max, double total_mass);
+  absl::StatusOr<Candidate> DrawFromSearch(const Row& row, const std::vector<float>& edited_values,
+                                           float max, double total_mass);
 
   const ScanFunction scan_;
   const LeafShard vocabulary_;

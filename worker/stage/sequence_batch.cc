@@ -253,7 +253,7 @@ void SequenceBatch::TakeBeams(Live& live, absl::Span<const RowAnswer> answers) {
 }
 
 absl::Status SequenceBatch::Stream() {
-  Tokens message;
+  StreamedTokens message;
   for (const auto& live : live_) {
     if (live->spec.streams == 0 || live->ended || live->output.token_ids.empty()) continue;
     // One still in its decoder prompt has none; any other has got one in this step.

@@ -28,7 +28,7 @@ class SequenceBatch {
     std::function<absl::Status(SequenceId)> evicted;        // Put back: it was computed in vain.
     std::function<absl::Status(MemoryKey)> memory_dropped;  // To make room.
     std::function<absl::Status(const SequenceDone&)> done;
-    std::function<absl::Status(const Tokens&)> streamed;
+    std::function<absl::Status(const StreamedTokens&)> streamed;
   };
 
   // Borrows decoder, pool, memories and tp.
