@@ -475,6 +475,10 @@ def write_beams():
     odd = list(itertools.product((0.0, -1.0), (False, True, "never")))
     cases += beam_grid(rng, tiny, 4, odd, 24, 20, "odd")
     cases += beam_grid(rng, tiny, 3, [(1.0, False), (2.0, "never")], 1, 1, "one")
+    for beams, penalty in ((2, 2.0), (3, 1.0), (4, 0.5), (4, 2.0), (8, 1.0)):  # Seldom do these differ: search.
+        cases += beam_grid(rng, tiny, beams, [(penalty, False), (penalty, "never")], 24, 150, "never")
+    for penalty in (0.0, -1.0):
+        cases += beam_grid(rng, tiny, 3, [(penalty, False), (penalty, True)], 24, 60, "odd_early")
     cases += beam_option_cases(rng, tiny + demo)
     write("beams.json", cases, noise=NOISE)
 
