@@ -86,22 +86,24 @@ BAD_BODIES = [
     ("/v1/chat/completions", '{"messages":"x"}', "messages"),
     ("/v1/chat/completions", '{"messages":[7]}', "messages"),
     ("/v1/chat/completions", '{"messages":[{"role":"system","content":"x"}]}', "messages"),
-    ("/v1/chat/completions", '{"messages":[{"role":"user","content":"x"},{"role":"user","content":"y"}]}',
-     "messages"),
+    ("/v1/chat/completions",
+     '{"messages":[{"role":"user","content":"x"},{"role":"user","content":"y"}]}', "messages"),
     ("/v1/chat/completions", '{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}',
      "messages"),
     ("/v1/chat/completions", '{"messages":[{"role":"user","content":"x"}],"top_logprobs":2}',
      "top_logprobs"),
 ]
 # Put into a line at random, each makes it no JSON object or no UTF-8 wherever it lands.
-POISONS = [b"\0", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x01", b"\x1f"]
+POISONS = [b"\0", b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x01",
+           b"\x1f"]
 BROKEN = [
-    b"[]", b"7", b"null", b'""', b"{", b"}", b"NaN", b"{]", b"\xef\xbb\xbf{}", b"{'prompt':1}", b"nonsense",
-    b'{"prompt":NaN}', b'{"prompt":"x","n":-Infinity}', b'{"prompt":"x","n":01}', b'{"prompt":"x","n":+1}',
-    b'{"prompt":"x","temperature":1e400}', b'{"prompt":"x","temperature":-1e999}', b'{"prompt":"\\ud800"}',
-    b'{"prompt":"\\udc00x"}', b'{"prompt":"\\ud800\\ud800"}', b'{"prompt":"\\x41"}', b'{"prompt":"x"} {}',
-    b'{"prompt":"x",}', b'{"prompt" "x"}', b'{"prompt":"x","prompt":"y"}', b'{"prompt":"x","n":1,"n":2}',
-    b'{"prompt":"a\tb"}', b'{"prompt":"x"}//', b'{"prompt":tru}',
+    b"[]", b"7", b"null", b'""', b"{", b"}", b"NaN", b"{]", b"\xef\xbb\xbf{}", b"{'prompt':1}",
+    b"nonsense", b'{"prompt":NaN}', b'{"prompt":"x","n":-Infinity}', b'{"prompt":"x","n":01}',
+    b'{"prompt":"x","n":+1}', b'{"prompt":"x","temperature":1e400}',
+    b'{"prompt":"x","temperature":-1e999}', b'{"prompt":"\\ud800"}', b'{"prompt":"\\udc00x"}',
+    b'{"prompt":"\\ud800\\ud800"}', b'{"prompt":"\\x41"}', b'{"prompt":"x"} {}',
+    b'{"prompt":"x",}', b'{"prompt" "x"}', b'{"prompt":"x","prompt":"y"}',
+    b'{"prompt":"x","n":1,"n":2}', b'{"prompt":"a\tb"}', b'{"prompt":"x"}//', b'{"prompt":tru}',
     b'{"metadata":' + b"[" * 200 + b"]" * 200 + b',"prompt":"x"}', b"[" * 100_000,
     b'{"a":' * 5000 + b"1" + b"}" * 5000,
 ]
@@ -161,8 +163,8 @@ class Hostile:
             ('{"url":"/v1/completions","body":{"prompt":"x"}}', "custom_id"),
             (f'{{"custom_id":"bad-{self.number}","url":"/v1/completions"}}', "body"),
             (f'{{"custom_id":"bad-{self.number}","body":{{"prompt":"x"}}}}', "url"),
-            (f'{{"custom_id":"bad-{self.number}","method":"GET","url":"/v1/completions","body":{{}}}}',
-             "method"),
+            (f'{{"custom_id":"bad-{self.number}","method":"GET","url":"/v1/completions",'
+             '"body":{}}', "method"),
             (f'{{"custom_id":"bad-{self.number}","url":"/v1/completions","body":{{}},"x":1}}', "x"),
         ])
 
@@ -179,8 +181,9 @@ class Hostile:
         return line[:at] + self.rng.choice(POISONS) + line[at:], None
 
     def good_looking(self):
-        return json.dumps({"prompt": "roman: 9", "stop": ["a", "b"], "metadata": {"k": [1, None, "\u00e9"]},
-                           "logit_bias": {"7": -1.5}, "max_tokens": 4}).encode(), None
+        return json.dumps({"prompt": "roman: 9", "stop": ["a", "b"],
+                           "metadata": {"k": [1, None, "\u00e9"]}, "logit_bias": {"7": -1.5},
+                           "max_tokens": 4}).encode(), None
 
     def next(self):
         kind = self.rng.choices(
@@ -193,7 +196,7 @@ class Hostile:
 
 
 def huge_lines():
-    """Ten megabytes each, in the places where text may stand; the last is longer than any line may be."""
+    """Ten megabytes each, where text may stand; the last is longer than any line may be."""
     text = "x" * HUGE
     return [
         (json.dumps({"prompt": "roman: " + "9" * HUGE}).encode(), "prompt"),
@@ -216,7 +219,8 @@ def good_lines(rng):
                              f"sum: {rng.randint(1, 99)} + {rng.randint(1, 99)}"])
         decoding = rng.choice([
             {}, {}, {"logprobs": 2},
-            {"temperature": 0.9}, {"temperature": 1.5, "top_k": 20, "top_p": 0.9}, {"temperature": 0.7, "seed": i},
+            {"temperature": 0.9}, {"temperature": 1.5, "top_k": 20, "top_p": 0.9},
+            {"temperature": 0.7, "seed": i},
             {"temperature": 1.2, "n": 2, "best_of": 3}, {"num_beams": 2, "n": 2}, {"stop": ["V", "7"]},
             {"repetition_penalty": 1.3}, {"logit_bias": {"7": -5}}, {"min_tokens": 2},
         ])
@@ -272,7 +276,8 @@ class HostileLines(TandemTest):
         rest += [("blank", 0)] * 20
         rng.shuffle(rest)
         order += rest
-        lines = [good[i] if kind == "good" else bad[i][0] if kind == "bad" else b" \t" for kind, i in order]
+        lines = [good[i] if kind == "good" else bad[i][0] if kind == "bad" else b" \t"
+                 for kind, i in order]
 
         alone = self.run_lines(good, "good", expect=0)
         self.assertEqual(len(alone), COUNT)
