@@ -40,7 +40,7 @@ constexpr VerbInfo kVerbs[] = {
      "embed --model DIR --input FILE --output FILE [flags]",
      "echo '{\"prompt\": \"roman: 1448\"}' | tandem embed --model DIR --input - --output -\n"
      "tandem embed --model DIR --input prompts.jsonl --output vectors.jsonl --normalize\n"
-     "tandem embed --model DIR --input prompts.jsonl --output states.safetensors --pooling none\n"},
+     "tandem embed --model DIR --input prompts.jsonl --output F.safetensors --pooling none\n"},
     {"forward", "runs the model once on tensors of a safetensors file, and writes what comes out",
      "forward --model DIR --input IN.safetensors --output OUT.safetensors [flags]",
      "tandem forward --model DIR --input in.safetensors --output out.safetensors --taps\n"},

@@ -273,7 +273,7 @@ namespace {
 std::string JsonOf(const OptionInfo& option, const std::string& text, bool given) {
   if (text.empty() && !given) return "null";
   if (option.type == OptionType::kTokenIds) return absl::StrCat("[", text, "]");
-  if (option.type == OptionType::kFlag) return text;
+  if (option.type == OptionType::kFlag || option.type == OptionType::kTexts) return text;
   if (option.type != OptionType::kText && option.type != OptionType::kChoice) {
     // "+7" and "007" are numbers here, and none in JSON.
     if (const std::optional<int64_t> value = ParseInteger(text)) return absl::StrCat(*value);

@@ -168,7 +168,8 @@ class ModelErrors(ErrorTest):
         model = self.copy(DEMO)
         (model / "generation_config.json").write_text(
             json.dumps({"max_new_tokens": 1, "top_k": 7, "typical_p": 0.5, "eos_token_id": 1}))
-        run = tandem("generate", "--model", model, "--prompt", "roman: 1448", "--top-k", "3")
+        run = tandem("generate", "--model", model, "--prompt", "roman: 1448", "--top-k", "3",
+                     "--log-level", "info")
         self.assertEqual(run.code, 0, run.err)
         self.assertIn("generation_config.json sets max_tokens 1\n", run.err)
         self.assertIn(f"{model}/generation_config.json: typical_p is 0.5, which is not offered", run.err)

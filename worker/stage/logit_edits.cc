@@ -31,8 +31,6 @@ void ForbidBadWords(const SequenceSpec& spec, absl::Span<const int32_t> tokens, 
     const bool stops =
         std::binary_search(spec.stop_token_ids.begin(), spec.stop_token_ids.end(), ids.back());
     if (ids.size() == 1 && stops) continue;  // transformers: a stop token is no bad word.
-    // transformers asks for as many tokens as the word has, not for those before its last alone.
-    if (ids.size() > 1 && ids.size() > tokens.size()) continue;
     if (EndsWith(tokens, ids.first(ids.size() - 1))) edits[ids.back()].forbidden = true;
   }
 }

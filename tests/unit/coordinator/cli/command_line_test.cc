@@ -211,10 +211,10 @@ TEST(CommandLineTest, OnePromptIsAnsweredQuietly) {
 }
 
 TEST(CommandLineTest, SettingsAsJson) {
-  const Options options =
-      Parsed(Generate({"--max-tokens", "007", "--stop-token-ids", "3, 4", "--decoder-prompt", "",
-                       "--load", "read", "--unordered"}))
-          .options;
+  const Options options = Parsed(Generate({"--max-tokens", "007", "--stop-token-ids", "3, 4",
+                                           "--decoder-prompt", "", "--load", "read", "--unordered",
+                                           "--temperature", "0.5", "--stop", "a", "--stop", "7"}))
+                              .options;
   const auto json = [&](absl::string_view name) -> std::string {
     for (const RunSetting& setting : options.Settings()) {
       if (setting.name == name) return setting.json;
@@ -226,6 +226,9 @@ TEST(CommandLineTest, SettingsAsJson) {
   EXPECT_EQ(json("decoder_prompt"), "\"\"");
   EXPECT_EQ(json("load"), "\"read\"");
   EXPECT_EQ(json("unordered"), "true");
+  EXPECT_EQ(json("temperature"), "0.5");
+  EXPECT_EQ(json("stop"), R"(["a", "7"])");
+  EXPECT_EQ(json("logit_bias"), "null");
   EXPECT_EQ(json("threads"), "\"auto\"");
   EXPECT_EQ(json("layout"), "null");
 }
@@ -292,7 +295,7 @@ TEST(CommandLineTest, ExactMessages) {
     Args args;
     std::string message;
   };
-  const std::string verbs = "this version has generate, forward, tokenize, inspect, init, env";
+  const std::string verbs = "this version has generate, score, embed, forward, tokenize, inspect, init, env";
   const Case kCases[] = {
       {{}, absl::StrCat("a verb is missing; ", verbs, " (tandem --help)")},
       {{"convert"}, absl::StrCat("unknown verb \"convert\"; ", verbs)},
