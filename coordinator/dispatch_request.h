@@ -21,7 +21,9 @@ struct DispatchRequest {
 struct DispatchCounts {
   int64_t encoder_batches = 0;
   int64_t prompts_encoded = 0;
-  int64_t prompts_shared = 0;  // Prompts that used another's encoding.
+  int64_t prompts_shared = 0;   // Prompts that used another's encoding.
+  int64_t memories_stored = 0;  // Times that a decoder computed the K/V of an encoding.
+  int64_t pages_copied = 0;     // K/V pages copied when beams parted.
   int64_t evictions = 0;
 };
 

@@ -61,6 +61,7 @@ absl::Status Dispatcher::Handle(const Envelope& message) {
         return absl::InternalError(absl::StrCat("unknown sequence ", note.id, " started"));
       }
       InFlight& flight = found->second;
+      counts_.memories_stored += note.stored_memory;
       if (flight.started) return absl::OkStatus();
       flight.started = true;
       DecoderState& decoder = decoders_[static_cast<size_t>(flight.decoder_group)];
@@ -80,6 +81,7 @@ absl::Status Dispatcher::Handle(const Envelope& message) {
     case MessageKind::kSequenceDone: {
       TANDEM_ASSIGN_OR_RETURN(SequenceDone done, SequenceDone::Decode(message.payload));
       TANDEM_RETURN_IF_ERROR(Leave(done.id, /*evicted=*/false));
+      counts_.pages_copied += done.pages_copied;
       done_.push_back(std::move(done));
       return absl::OkStatus();
     }

@@ -182,7 +182,8 @@ struct ReleaseMemory {
 // SequenceStarted and SequenceEvicted.
 struct SequenceNote {
   SequenceId id = 0;
-  double seconds = 0;  // Since the epoch, on the leader's clock.
+  double seconds = 0;         // Since the epoch, on the leader's clock.
+  uint8_t stored_memory = 0;  // Started: its encoder memory's K/V were computed for it.
 
   std::vector<std::byte> Encode() const;
   static absl::StatusOr<SequenceNote> Decode(absl::Span<const std::byte> bytes);
@@ -233,6 +234,7 @@ struct SequenceOutput {
 struct SequenceDone {
   SequenceId id = 0;
   std::vector<SequenceOutput> outputs;  // One; a beam search's best ones, best first.
+  int64_t pages_copied = 0;             // K/V pages copied when beams parted.
   double start_seconds = 0;             // As in Encoded: joined the batch, left it.
   double end_seconds = 0;
 

@@ -271,9 +271,10 @@ absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
   state.total_is_estimate = false;
   progress.Finish(state);
   LogDebug(absl::StrFormat(
-      "%d prompts encoded in %d batches, %d shared an encoding, %d sequences put back",
+      "%d prompts encoded in %d batches, %d shared an encoding; K/V of %d encodings computed, %d "
+      "pages copied for beams, %d sequences put back",
       dispatch_.prompts_encoded, dispatch_.encoder_batches, dispatch_.prompts_shared,
-      dispatch_.evictions));
+      dispatch_.memories_stored, dispatch_.pages_copied, dispatch_.evictions));
   if (output_path_ == "-") return absl::OkStatus();
   return WriteRecord(session, start);
 }

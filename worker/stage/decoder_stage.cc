@@ -232,13 +232,13 @@ absl::Status DecoderStage::AwaitMemory(MemoryKey key) {
 
 absl::Status DecoderStage::Join(const SequenceSpec& sequence) {
   TANDEM_RETURN_IF_ERROR(AwaitMemory(sequence.memory));
-  if (!memories_.At(sequence.memory).stored) {
-    TANDEM_RETURN_IF_ERROR(memories_.Store(sequence.memory));
-  }
+  const bool stores = !memories_.At(sequence.memory).stored;
+  if (stores) TANDEM_RETURN_IF_ERROR(memories_.Store(sequence.memory));
   batch_.Join(sequence);
   if (!leads()) return absl::OkStatus();
-  return send_(kCoordinatorRank, MessageKind::kSequenceStarted,
-               SequenceNote{.id = sequence.id, .seconds = NowSeconds()}.Encode());
+  const SequenceNote note{
+      .id = sequence.id, .seconds = NowSeconds(), .stored_memory = static_cast<uint8_t>(stores)};
+  return send_(kCoordinatorRank, MessageKind::kSequenceStarted, note.Encode());
 }
 
 SequenceBatch::Events DecoderStage::BatchEvents() {

@@ -99,7 +99,7 @@ absl::Status SequenceBatch::AllocateRows(std::vector<std::vector<int64_t>>& rows
       const int64_t left = NumToCompute(*live_[i], branch) - branch.num_computed;
       rows.back().push_back(std::min(left, budget - later));
       budget -= rows.back().back();
-      while (i < live_.size() && !Allocate(branch, rows.back().back())) {
+      while (i < live_.size() && !Allocate(*live_[i], branch, rows.back().back())) {
         TANDEM_RETURN_IF_ERROR(MakeRoom());  // It may put back this very sequence.
       }
     }
@@ -109,7 +109,7 @@ absl::Status SequenceBatch::AllocateRows(std::vector<std::vector<int64_t>>& rows
 }
 
 // Pages for new tokens; a last page that is another beam's too is copied before it is written to.
-bool SequenceBatch::Allocate(Branch& branch, int64_t new_tokens) {
+bool SequenceBatch::Allocate(Live& live, Branch& branch, int64_t new_tokens) {
   const bool copies = branch.num_computed % kPageTokens != 0 && pool_.IsShared(branch.pages.back());
   const int64_t needed = PagesFor(branch.num_computed + new_tokens) -
                          static_cast<int64_t>(branch.pages.size()) + (copies ? 1 : 0);
@@ -119,6 +119,7 @@ bool SequenceBatch::Allocate(Branch& branch, int64_t new_tokens) {
   if (copies) {
     const int32_t shared = branch.pages.back();
     pool_.Copy(shared, fresh.front());
+    ++live.done.pages_copied;
     pool_.Free({shared});
     branch.pages.pop_back();
   }

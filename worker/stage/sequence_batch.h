@@ -71,7 +71,7 @@ class SequenceBatch {
 
   static int64_t NumToCompute(const Live& live, const Branch& branch);
   absl::Status AllocateRows(std::vector<std::vector<int64_t>>& rows);
-  bool Allocate(Branch& branch, int64_t new_tokens);
+  bool Allocate(Live& live, Branch& branch, int64_t new_tokens);
   absl::Status MakeRoom();
   void AddRows(Live& live, size_t branch, int64_t rows, StepBatch& batch,
                std::vector<Asked>& asked);
