@@ -49,7 +49,7 @@ class BorderSearch {
 
   explicit BorderSearch(Communicator& tp) : tp_(tp) {}
 
-  // `weight` of a value; `reached` of a sum of weights.
+  // `weight` of the i-th value; `reached` of a sum of weights.
   template <class Weight, class Reached>
   absl::StatusOr<Border> Find(absl::Span<const float> values, const Weight& weight,
                               const Reached& reached) {
@@ -58,11 +58,11 @@ class BorderSearch {
     int shift = 32;
     for (const int bits : {11, 11, 10}) {
       std::array<uint64_t, 2048> sums = {};
-      for (const float value : values) {
-        if (value == kMinusInfinity) continue;
-        const uint32_t key = KeyOf(value);
+      for (size_t i = 0; i < values.size(); ++i) {
+        if (values[i] == kMinusInfinity) continue;
+        const uint32_t key = KeyOf(values[i]);
         if (shift < 32 && key >> shift != prefix) continue;
-        sums[(key >> (shift - bits)) & ((1u << bits) - 1)] += weight(value);
+        sums[(key >> (shift - bits)) & ((1u << bits) - 1)] += weight(i);
       }
       TANDEM_RETURN_IF_ERROR(AddUp(absl::MakeSpan(sums)));
       shift -= bits;
@@ -187,30 +187,30 @@ absl::StatusOr<std::vector<Candidate>> SearchKept(const ChoiceSpec& choice,
                                                   float max, double total_mass, Communicator& tp) {
   BorderSearch search(tp);
   std::vector<float> left(values.begin(), values.end());
-  const auto mass_of = [max](float value) { return MassOf(value, max); };
   double total = total_mass * kMassUnit;
   if (choice.top_k > 0) {
     const auto wanted = static_cast<uint64_t>(choice.top_k);
     TANDEM_ASSIGN_OR_RETURN(const BorderSearch::Border border,
                             search.Find(
-                                left, [](float) { return uint64_t{1}; },
+                                left, [](size_t) { return uint64_t{1}; },
                                 [wanted](uint64_t count) { return count >= wanted; }));
     uint64_t sum = 0;
     for (float& value : left) {
       if (value < border.value) value = kMinusInfinity;
-      if (value > kMinusInfinity) sum += mass_of(value);
+      if (value > kMinusInfinity && choice.top_p < 1.0f) sum += MassOf(value, max);
     }
     TANDEM_RETURN_IF_ERROR(search.AddUp({&sum, 1}));
     total = static_cast<double>(sum);
   }
   if (choice.top_p < 1.0f) {
     const double limit = MassLimit(choice, total);
-    TANDEM_ASSIGN_OR_RETURN(const BorderSearch::Border border,
-                            search.Find(left, mass_of, [limit](uint64_t mass) {
-                              return static_cast<double>(mass) >= limit;
-                            }));
+    TANDEM_ASSIGN_OR_RETURN(
+        const BorderSearch::Border border,
+        search.Find(
+            left, [&](size_t i) { return MassOf(left[i], max); },
+            [limit](uint64_t mass) { return static_cast<double>(mass) >= limit; }));
     // Tokens of the border's own value are kept from the lowest id on: the lower ranks' first.
-    const uint64_t ties_kept = TiesKept(border.above, mass_of(border.value), limit);
+    const uint64_t ties_kept = TiesKept(border.above, MassOf(border.value, max), limit);
     uint64_t ties = 0;
     for (const float value : left) ties += value == border.value ? 1 : 0;
     TANDEM_ASSIGN_OR_RETURN(uint64_t tie, search.SumBefore(ties));

@@ -1,7 +1,8 @@
 #include "worker/stage/sampler.h"
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -36,6 +37,31 @@ DrawKey KeyOf(const RowQuestion& question) {
 // A token with its noise.
 Candidate WithNoise(const DrawKey& key, int32_t id, float value) {
   return {id, value + GumbelOf(DrawBits(key, id))};
+}
+
+// The token with the largest value + noise, of tokens whose values are at most `max`. Few of many
+// need the noise's logarithms: those whose draw is large enough to win with the largest value. In
+// the order of ids four tokens share the work of a draw.
+Candidate DrawAmong(const DrawKey& key, absl::Span<const Candidate> tokens, float max) {
+  Candidate drawn;
+  uint32_t least = 0;
+  uint32_t block = UINT32_MAX;
+  std::array<uint32_t, 4> words = {};
+  for (const Candidate& token : tokens) {
+    const auto id = static_cast<uint32_t>(token.id);
+    if (id / 4 != block) {
+      block = id / 4;
+      words = DrawBlock(key, block);
+    }
+    if (words[id % 4] < least) continue;
+    const Candidate candidate{token.id, token.logit + GumbelOf(words[id % 4])};
+    if (!Better(candidate, drawn)) continue;
+    drawn = candidate;
+    // Rounding of the sum may lift a token by half a step.
+    const float slack = 1e-6f * (std::fabs(drawn.logit) + std::fabs(max));
+    least = LeastBitsFor(drawn.logit - max - slack);
+  }
+  return drawn;
 }
 
 std::vector<float> EditedLogits(const LogitEdits& edits, const ChoiceSpec& choice,
@@ -220,12 +246,7 @@ absl::StatusOr<Candidate> Sampler::DrawFromKept(const Row& row, const HeadResult
       NeedsTotalMass(choice) ? TotalMass(found.scaled_sum, edited_values, max) : 0.0;
   const std::optional<std::vector<Candidate>> kept = KeptOf(choice, tokens, floor, total_mass);
   if (!kept.has_value()) return DrawFromSearch(row, edited_values, max, total_mass);
-  const DrawKey key = KeyOf(*row.question);
-  Candidate drawn;
-  for (const Candidate& token : *kept) {
-    const Candidate candidate = WithNoise(key, token.id, token.logit);
-    if (Better(candidate, drawn)) drawn = candidate;
-  }
+  const Candidate drawn = DrawAmong(KeyOf(*row.question), *kept, max);
   for (const Candidate& candidate : found.candidates) {
     if (candidate.id == drawn.id) return candidate;
   }
@@ -246,13 +267,8 @@ absl::StatusOr<Candidate> Sampler::DrawFromSearch(const Row& row,
   }
   TANDEM_ASSIGN_OR_RETURN(const std::vector<Candidate> kept,
                           SearchKept(choice, values, first_id, max, total_mass, tp_));
-  const DrawKey key = KeyOf(*row.question);
-  Pick mine;
-  for (const Candidate& token : kept) {
-    const Candidate candidate = WithNoise(key, token.id, token.logit);
-    if (!Better(candidate, mine.token)) continue;
-    mine = {candidate, row.logits[static_cast<size_t>(token.id - first_id)]};
-  }
+  Pick mine{.token = DrawAmong(KeyOf(*row.question), kept, max)};
+  if (mine.token.id >= 0) mine.logit = row.logits[static_cast<size_t>(mine.token.id - first_id)];
   std::vector<Pick> picks(static_cast<size_t>(tp_.size()));
   TANDEM_RETURN_IF_ERROR(
       tp_.AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof mine},
