@@ -211,7 +211,13 @@ struct FinishSequence {
   static absl::StatusOr<FinishSequence> Decode(absl::Span<const std::byte> bytes);
 };
 
-enum class SequenceEnd : uint8_t { kStop = 0, kLength = 1, kNonfinite = 2, kFinished = 3 };
+enum class SequenceEnd : uint8_t {
+  kStop = 0,
+  kLength = 1,
+  kNonfinite = 2,  // A logit was NaN or infinite.
+  kFinished = 3,   // As the coordinator wanted, or all targets have their log-probabilities.
+  kNoToken = 4,    // Every token was forbidden.
+};
 
 struct TokenLogprobs {
   float logprob = 0;

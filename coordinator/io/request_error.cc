@@ -25,6 +25,7 @@ constexpr RequestErrorInfo kTable[] = {
      "text that names a special token, refused by --no-special-in-prompt"},
     {"kv_memory", "more K/V memory than a decoder rank has (see --kv-cache-mb)"},
     {"nonfinite", "the model's logits were NaN or infinite"},
+    {"no_token", "the request's own options forbade every token"},
 };
 static_assert(std::size(kTable) == kNumRequestErrorCodes);
 
@@ -90,6 +91,14 @@ RequestError NonFiniteError(int64_t token_index) {
   return {RequestErrorCode::kNonFinite,
           absl::StrCat("the model's logits were NaN or infinite at token ", token_index,
                        " of the answer; the weights or the computation are damaged"),
+          ""};
+}
+
+RequestError NoTokenError(int64_t token_index) {
+  return {RequestErrorCode::kNoToken,
+          absl::StrCat("every token is forbidden at token ", token_index,
+                       " of the answer: ask for less with no_repeat_ngram_size, bad_words or "
+                       "min_tokens"),
           ""};
 }
 

@@ -26,8 +26,9 @@ enum class RequestErrorCode : uint8_t {
   kSpecialTokenInPrompt,
   kKvMemory,
   kNonFinite,
+  kNoToken,
 };
-inline constexpr int kNumRequestErrorCodes = static_cast<int>(RequestErrorCode::kNonFinite) + 1;
+inline constexpr int kNumRequestErrorCodes = static_cast<int>(RequestErrorCode::kNoToken) + 1;
 
 // One row of the table of codes, in the enum's order; the reference page is made of it.
 struct RequestErrorInfo {
@@ -56,6 +57,8 @@ RequestError SpecialTokenError(absl::string_view param, absl::string_view token)
 RequestError KvMemoryError(int64_t needed_tokens, int64_t available_tokens);
 // `token_index`: the answer's token, from 0, at which a logit was NaN or infinite.
 RequestError NonFiniteError(int64_t token_index);
+// The same where the request's own options left no token to choose.
+RequestError NoTokenError(int64_t token_index);
 
 }  // namespace tandem
 

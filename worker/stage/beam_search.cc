@@ -78,8 +78,10 @@ void BeamSearch::Finish(const Continuation& continuation, const RowAnswer& paren
   ended_.insert(worse, std::move(output));
 }
 
-// Whether a running beam can still become better than the worst ended one. transformers' estimate:
-// exact for a length penalty of 0 with `never`, a guess elsewhere.
+// Whether a running beam can still become better than the worst ended one. transformers' estimate.
+// Sums of log-probabilities only fall, so with `never`, or a length penalty of 0 or below, none is
+// given up that could (unless a bias lifts sums); `false` with a penalty above 0 takes the length
+// so far for the final one, which is a guess.
 bool BeamSearch::MayImprove(float best_running_score) const {
   if (ended_.size() < num_beams_) return true;
   const bool longest =

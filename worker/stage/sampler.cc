@@ -150,11 +150,11 @@ absl::StatusOr<RowAnswer> Sampler::AnswerOf(const Row& row, const HeadResult& fo
   }
   if (question.num_extensions > 0) {
     answer.extensions = Extend(row, found, log_sum);
-    answer.nonfinite = answer.extensions.empty();
+    answer.no_token = answer.extensions.empty();
     return answer;
   }
   TANDEM_ASSIGN_OR_RETURN(const Candidate token, TokenOf(row, found));
-  answer.nonfinite = token.id < 0;
+  answer.no_token = token.id < 0;
   answer.token = token.id;
   answer.logprob = token.logit - log_sum;
   return answer;

@@ -35,7 +35,8 @@ struct Extension {
 };
 
 struct RowAnswer {
-  bool nonfinite = false;  // A logit is NaN or infinite, or no token may come: there is no answer.
+  bool nonfinite = false;  // A logit is NaN or infinite: there is no answer.
+  bool no_token = false;   // Every token is forbidden: neither.
   int32_t token = -1;
   float logprob = 0;                  // In the raw distribution, where the spec asks for one.
   std::vector<Candidate> top;         // num_logprobs alternatives; logit holds the log-probability.

@@ -199,9 +199,9 @@ absl::StatusOr<std::vector<RowAnswer>> SequenceBatch::Ask(ConstMatrix states,
 
 void SequenceBatch::Take(Live& live, absl::Span<const RowAnswer> answers) {
   for (const RowAnswer& answer : answers) {
-    if (!answer.nonfinite) continue;
-    live.ended = true;
-    live.output.reason = SequenceEnd::kNonfinite;
+    if (!answer.nonfinite && !answer.no_token) continue;
+    live.ended = live.broken = true;
+    live.output.reason = answer.nonfinite ? SequenceEnd::kNonfinite : SequenceEnd::kNoToken;
     return;
   }
   if (!live.spec.target.empty()) return TakeTargets(live, answers);
@@ -272,7 +272,7 @@ absl::Status SequenceBatch::RetireEnded() {
     }
     Release(*live);
     SequenceDone& done = live->done;
-    if (live->beams != nullptr && live->output.reason != SequenceEnd::kNonfinite) {
+    if (live->beams != nullptr && !live->broken) {
       done.outputs = live->beams->TakeOutputs();
     } else {
       done.outputs.push_back(std::move(live->output));

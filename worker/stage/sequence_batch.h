@@ -60,6 +60,7 @@ class SequenceBatch {
     SequenceOutput output;  // Without beams: filled as tokens come.
     SequenceDone done;
     bool ended = false;
+    bool broken = false;  // Without an answer: output says why.
   };
   // A row of the step whose states are asked for.
   struct Asked {

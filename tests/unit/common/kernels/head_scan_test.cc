@@ -270,7 +270,7 @@ TEST(HeadScanTest, CandidatesDrawAndScaledSumLeaveEditedIdsOut) {
 }
 
 TEST(DrawsTest, AreThePublishedGenerator) {
-  // Known answers of Random123's philox4x32-10: counter and key all zeros, all ones, digits of pi.
+  // Random123's known answer of philox4x32-10 for a counter and a key of zeros.
   EXPECT_EQ(DrawBlock({.seed = 0, .sample = 0, .step = 0}, 0),
             (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
 }

@@ -115,7 +115,9 @@ TEST(SamplerTest, NoTokenLeftIsNoAnswer) {
     spec.choice.temperature = temperature;
     for (const float top_p : {1.0f, 0.5f}) {
       spec.choice.top_p = top_p;
-      EXPECT_TRUE(AnswerAtTp(1, logits, {Ask(spec, tokens)}).rows[0].nonfinite);
+      const RowAnswer answer = AnswerAtTp(1, logits, {Ask(spec, tokens)}).rows[0];
+      EXPECT_TRUE(answer.no_token);
+      EXPECT_FALSE(answer.nonfinite);
     }
   }
 }
