@@ -102,15 +102,28 @@ std::vector<Answer> AnswersOf(absl::Span<const SequenceDone> sequences,
   return answers;
 }
 
-// The answer's token at which a sequence broke off; -1: none did.
-int64_t NonfiniteAt(const DecodedRequest& decoded) {
+// The answer's token at which a sequence broke off; -1: none did. What is computed behind a stop
+// string does not count: whether it is at all is a matter of time.
+int64_t NonfiniteAt(const DecodedRequest& decoded, const Tokenizer* tokenizer) {
+  const DecodingOptions& decoding = decoded.request.decoding;
   for (const SequenceDone& done : decoded.sequences) {
     for (const SequenceOutput& output : done.outputs) {
       if (output.reason != SequenceEnd::kNonfinite) continue;
-      return static_cast<int64_t>(output.token_ids.size());
+      bool stopped = false;
+      if (tokenizer != nullptr && !decoding.stop.empty()) {
+        AnswerText text(*tokenizer, decoding);
+        for (size_t i = 0; i < output.token_ids.size() && !stopped; ++i) {
+          stopped = text.Push(output.token_ids[i]);
+        }
+      }
+      if (!stopped) return static_cast<int64_t>(output.token_ids.size());
     }
   }
   return -1;
+}
+
+FinishedRequest NonFiniteStates(const EmbeddedRequest& embedded) {
+  return {.number = embedded.number, .rejected = Reject(embedded.request, NonFiniteStatesError())};
 }
 
 }  // namespace
@@ -118,7 +131,7 @@ int64_t NonfiniteAt(const DecodedRequest& decoded) {
 FinishedRequest GenerateResult(const DecodedRequest& decoded, const Tokenizer* tokenizer,
                                bool text_format) {
   const Request& request = decoded.request;
-  const int64_t nonfinite = NonfiniteAt(decoded);
+  const int64_t nonfinite = NonfiniteAt(decoded, tokenizer);
   if (nonfinite >= 0) {
     return {.number = decoded.number, .rejected = Reject(request, NonFiniteError(nonfinite))};
   }
@@ -144,7 +157,7 @@ FinishedRequest GenerateResult(const DecodedRequest& decoded, const Tokenizer* t
 }
 
 FinishedRequest ScoreResultOf(const DecodedRequest& decoded) {
-  const int64_t nonfinite = NonfiniteAt(decoded);
+  const int64_t nonfinite = NonfiniteAt(decoded, /*tokenizer=*/nullptr);
   if (nonfinite >= 0) {
     return {.number = decoded.number,
             .rejected = Reject(decoded.request, NonFiniteError(nonfinite))};
@@ -177,7 +190,7 @@ FinishedRequest EmbedResultOf(const EmbeddedRequest& embedded, bool normalize) {
     double squares = 0;
     for (const float x : vector) squares += static_cast<double>(x) * x;
     if (!std::isfinite(squares)) {
-      return {.number = embedded.number, .rejected = Reject(embedded.request, NonFiniteError(0))};
+      return NonFiniteStates(embedded);
     }
     if (normalize && squares > 0) {
       for (float& x : vector) x = static_cast<float>(x / std::sqrt(squares));
@@ -196,6 +209,10 @@ FinishedRequest StatesResultOf(const EmbeddedRequest& embedded) {
   finished.number = embedded.number;
   finished.prompt_tokens = embedded.prompt_tokens;
   const EmbeddedRequest::States& states = embedded.prompts.front();
+  if (!std::all_of(states.data.begin(), states.data.end(),
+                   [](float x) { return std::isfinite(x); })) {
+    return NonFiniteStates(embedded);
+  }
   finished.line = StatesFile::Encode(embedded.request.id.key, states.rows, states.data);
   return finished;
 }
