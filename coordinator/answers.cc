@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -102,15 +103,32 @@ std::vector<Answer> AnswersOf(absl::Span<const SequenceDone> sequences,
   return answers;
 }
 
-// The answer's token at which a sequence broke off; -1: none did.
-int64_t NonfiniteAt(const DecodedRequest& decoded) {
+// Whether a stop string ends the answer: what was computed behind it does not count, since whether
+// it is at all is a matter of time.
+bool IsStopped(const SequenceOutput& output, const DecodingOptions& decoding,
+               const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr || decoding.stop.empty()) return false;
+  AnswerText text(*tokenizer, decoding);
+  return std::any_of(output.token_ids.begin(), output.token_ids.end(),
+                     [&](int32_t token) { return text.Push(token); });
+}
+
+// Why a sequence broke off; none: none did.
+std::optional<RequestError> BrokenOff(const DecodedRequest& decoded, const Tokenizer* tokenizer) {
   for (const SequenceDone& done : decoded.sequences) {
     for (const SequenceOutput& output : done.outputs) {
-      if (output.reason != SequenceEnd::kNonfinite) continue;
-      return static_cast<int64_t>(output.token_ids.size());
+      const bool nonfinite = output.reason == SequenceEnd::kNonfinite;
+      if (!nonfinite && output.reason != SequenceEnd::kNoToken) continue;
+      if (IsStopped(output, decoded.request.decoding, tokenizer)) continue;
+      const auto token = static_cast<int64_t>(output.token_ids.size());
+      return nonfinite ? NonFiniteError(token) : NoTokenError(token);
     }
   }
-  return -1;
+  return std::nullopt;
+}
+
+FinishedRequest NonFiniteStates(const EmbeddedRequest& embedded) {
+  return {.number = embedded.number, .rejected = Reject(embedded.request, NonFiniteStatesError())};
 }
 
 }  // namespace
@@ -118,9 +136,8 @@ int64_t NonfiniteAt(const DecodedRequest& decoded) {
 FinishedRequest GenerateResult(const DecodedRequest& decoded, const Tokenizer* tokenizer,
                                bool text_format) {
   const Request& request = decoded.request;
-  const int64_t nonfinite = NonfiniteAt(decoded);
-  if (nonfinite >= 0) {
-    return {.number = decoded.number, .rejected = Reject(request, NonFiniteError(nonfinite))};
+  if (std::optional<RequestError> error = BrokenOff(decoded, tokenizer)) {
+    return {.number = decoded.number, .rejected = Reject(request, *std::move(error))};
   }
   auto result = AnswerTo<Result>(request);
   result.truncated = decoded.truncated;
@@ -144,10 +161,8 @@ FinishedRequest GenerateResult(const DecodedRequest& decoded, const Tokenizer* t
 }
 
 FinishedRequest ScoreResultOf(const DecodedRequest& decoded) {
-  const int64_t nonfinite = NonfiniteAt(decoded);
-  if (nonfinite >= 0) {
-    return {.number = decoded.number,
-            .rejected = Reject(decoded.request, NonFiniteError(nonfinite))};
+  if (std::optional<RequestError> error = BrokenOff(decoded, /*tokenizer=*/nullptr)) {
+    return {.number = decoded.number, .rejected = Reject(decoded.request, *std::move(error))};
   }
   auto result = AnswerTo<ScoreResult>(decoded.request);
   result.truncated = decoded.truncated;
@@ -177,7 +192,7 @@ FinishedRequest EmbedResultOf(const EmbeddedRequest& embedded, bool normalize) {
     double squares = 0;
     for (const float x : vector) squares += static_cast<double>(x) * x;
     if (!std::isfinite(squares)) {
-      return {.number = embedded.number, .rejected = Reject(embedded.request, NonFiniteError(0))};
+      return NonFiniteStates(embedded);
     }
     if (normalize && squares > 0) {
       for (float& x : vector) x = static_cast<float>(x / std::sqrt(squares));
@@ -196,6 +211,10 @@ FinishedRequest StatesResultOf(const EmbeddedRequest& embedded) {
   finished.number = embedded.number;
   finished.prompt_tokens = embedded.prompt_tokens;
   const EmbeddedRequest::States& states = embedded.prompts.front();
+  if (!std::all_of(states.data.begin(), states.data.end(),
+                   [](float x) { return std::isfinite(x); })) {
+    return NonFiniteStates(embedded);
+  }
   finished.line = StatesFile::Encode(embedded.request.id.key, states.rows, states.data);
   return finished;
 }

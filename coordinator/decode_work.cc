@@ -50,6 +50,9 @@ absl::Status DecodeWork::Handle(const Envelope& message) {
     if (found == sequences_.end()) {
       return absl::InternalError(absl::StrFormat("sequence %d is done twice", done.id));
     }
+    if (done.outputs.empty()) {
+      return absl::InternalError(absl::StrFormat("sequence %d is done without an output", done.id));
+    }
     const std::shared_ptr<Waiting> waiting = found->second.waiting;
     const size_t place = found->second.place;
     sequences_.erase(found);

@@ -35,24 +35,13 @@ int64_t Dispatcher::PagesAtMost(size_t encoder_tokens, const SequenceSpec& seque
          sequence.beams.num_beams * Pages(sequence.prompt.size() + generated);
 }
 
-int64_t Dispatcher::SmallestPool() const {
-  int64_t smallest = 0;
-  for (const LayoutGroup& group : config_.groups) {
-    if (group.stage != StageKind::kDecoder) continue;
-    const int64_t pages = config_.pages[static_cast<size_t>(group.id)];
-    smallest = smallest == 0 ? pages : std::min(smallest, pages);
-  }
-  return smallest;
-}
-
 void Dispatcher::Add(DispatchRequest request) { pending_.push_back(std::move(request)); }
 
 absl::Status Dispatcher::Handle(const Envelope& message) {
   switch (static_cast<MessageKind>(message.kind)) {
     case MessageKind::kEncoded: {
       TANDEM_ASSIGN_OR_RETURN(const Encoded encoded, Encoded::Decode(message.payload));
-      encoders_.Encoded(encoded.encoder_group);
-      return absl::OkStatus();
+      return encoders_.Encoded(encoded.encoder_group);
     }
     case MessageKind::kSequenceStarted: {
       TANDEM_ASSIGN_OR_RETURN(const SequenceNote note, SequenceNote::Decode(message.payload));

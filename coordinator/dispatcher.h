@@ -27,18 +27,15 @@ struct DispatcherConfig {
   std::vector<LayoutGroup> groups;
   int max_num_seqs = 32;
   int64_t max_batch_tokens = 4096;
-  // By group id: K/V pages of a decoder group.
-  std::vector<int64_t> pages;
 };
 
 class Dispatcher {
  public:
   explicit Dispatcher(DispatcherConfig config);
 
-  // K/V pages that a sequence can need at most; more than SmallestPool() (any group may get it)
-  // never fits.
+  // K/V pages that a sequence can need at most; more than the smallest decoder group has (any may
+  // get it) never fits.
   static int64_t PagesAtMost(size_t encoder_tokens, const SequenceSpec& sequence);
-  int64_t SmallestPool() const;
 
   // Whether more requests help to form batches: the pool is not full.
   bool WantsRequests() const { return pending_.size() < kPoolRequests; }

@@ -80,8 +80,7 @@ absl::Status EmbedWork::Handle(const Envelope& message) {
   switch (static_cast<MessageKind>(message.kind)) {
     case MessageKind::kEncoded: {
       TANDEM_ASSIGN_OR_RETURN(const Encoded encoded, Encoded::Decode(message.payload));
-      encoders_.Encoded(encoded.encoder_group);
-      return absl::OkStatus();
+      return encoders_.Encoded(encoded.encoder_group);
     }
     case MessageKind::kEmbedded: {
       TANDEM_ASSIGN_OR_RETURN(const EncoderOutput output, EncoderOutput::Decode(message.payload));
@@ -94,8 +93,13 @@ absl::Status EmbedWork::Handle(const Envelope& message) {
 
 absl::Status EmbedWork::Take(const EncoderOutput& output) {
   const auto found = in_flight_.find(output.key);
-  if (found == in_flight_.end() || output.bf16 != 0 ||
-      output.data.size() != output.rows * output.hidden_dim * sizeof(float)) {
+  const size_t rows = found == in_flight_.end()    ? 0
+                      : pooling_ == Pooling::kNone ? found->second.front().ids.size()
+                                                   : 1;
+  // Divided, so that no product overflows.
+  const size_t row_bytes = rows == 0 ? 0 : output.data.size() / rows;
+  if (output.rows != rows || output.bf16 != 0 || row_bytes == 0 || output.data.size() % rows != 0 ||
+      row_bytes % sizeof(float) != 0 || output.hidden_dim != row_bytes / sizeof(float)) {
     return absl::InternalError(absl::StrCat("embedding ", output.key, " makes no sense"));
   }
   EmbeddedRequest::States states;

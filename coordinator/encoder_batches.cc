@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
+
 namespace tandem {
 
 EncoderCredit::EncoderCredit(const std::vector<LayoutGroup>& groups) : batches_(groups.size()) {
@@ -19,6 +21,15 @@ int EncoderCredit::FreeGroup() const {
     if (best < 0 || batches < batches_[static_cast<size_t>(best)]) best = group;
   }
   return best;
+}
+
+absl::Status EncoderCredit::Encoded(int group) {
+  if (group < 0 || static_cast<size_t>(group) >= batches_.size() ||
+      batches_[static_cast<size_t>(group)] == 0) {
+    return absl::InternalError(absl::StrCat("group ", group, " encoded a batch it never got"));
+  }
+  --batches_[static_cast<size_t>(group)];
+  return absl::OkStatus();
 }
 
 std::vector<size_t> ChooseByLength(std::vector<size_t> candidates,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "common/parallel/layout_groups.h"
 
 namespace tandem {
@@ -19,7 +20,8 @@ class EncoderCredit {
   // The group with the least to do that may get one more; -1: none.
   int FreeGroup() const;
   void Sent(int group) { ++batches_[static_cast<size_t>(group)]; }
-  void Encoded(int group) { --batches_[static_cast<size_t>(group)]; }
+  // INTERNAL when the group has no batch.
+  absl::Status Encoded(int group);
 
  private:
   static constexpr int kBatchesAhead = 2;

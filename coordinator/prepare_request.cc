@@ -18,6 +18,9 @@ class Preparer {
 
   std::optional<RequestError> Run(PreparedRequest& out) {
     SequenceSpec sequence;
+    if (options_.one_tensor) {
+      if (auto error = OneTensor()) return error;
+    }
     if (options_.form != LineForm::kEmbed) {
       if (auto error = DecoderPrompt(sequence)) return error;
       if (options_.form == LineForm::kScore) {
@@ -40,6 +43,13 @@ class Preparer {
   }
 
  private:
+  std::optional<RequestError> OneTensor() const {
+    if (request_.id.key == "__metadata__") return ReservedTensorNameError();
+    const size_t prompts = request_.prompts.size();
+    if (prompts == 1) return std::nullopt;
+    return OneTensorError(PromptParam(request_, 0), prompts);
+  }
+
   // Text to ids, or why not.
   std::optional<RequestError> CheckText(const std::string& text, absl::string_view param) const {
     if (options_.tokenizer == nullptr) return NoTokenizerError(param);
@@ -83,9 +93,9 @@ class Preparer {
     }
     const auto length = static_cast<int64_t>(ids.size());
     if (length >= options_.max_decoder_len) {
-      return PromptTooLongError(
+      return DecoderTooLongError(
           request_.decoder_prompt.has_value() ? "decoder_prompt" : "decoder_prompt_token_ids",
-          length, options_.max_decoder_len - 1);
+          length, /*behind=*/0, options_.max_decoder_len - 1);
     }
     return std::nullopt;
   }
@@ -103,10 +113,10 @@ class Preparer {
       sequence.target.push_back(options_.eos_token_ids.front());
     }
     if (sequence.target.empty()) return EmptyPromptError(param);
-    const auto length = static_cast<int64_t>(sequence.prompt.size() + sequence.target.size());
-    if (length > options_.max_decoder_len) {
-      return PromptTooLongError(param, length, options_.max_decoder_len);
-    }
+    const auto behind = static_cast<int64_t>(sequence.prompt.size());
+    const auto length = static_cast<int64_t>(sequence.target.size());
+    const int64_t room = options_.max_decoder_len - behind;
+    if (length > room) return DecoderTooLongError(param, length, behind, room);
     sequence.num_logprobs = 0;
     return std::nullopt;
   }

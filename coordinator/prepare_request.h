@@ -24,7 +24,8 @@ struct PrepareOptions {
   int64_t max_decoder_len = 0;  // Decoder prompt and answer.
   int32_t decoder_start_token_id = 2;
   std::vector<int32_t> eos_token_ids;
-  int64_t kv_pages = 0;  // That any decoder group has; 0: not checked.
+  bool one_tensor = false;  // embed: an id names a tensor of a safetensors file.
+  int64_t kv_pages = 0;     // That any decoder group has; 0: not checked.
 };
 
 // A request ready to go: one piece of work a prompt. sequence.id is set by the job.

@@ -208,6 +208,7 @@ InputPipelineOptions Frontend::PipelineOptions(const Session& session,
       std::max(session.max_model_len(), model.decoder.max_position_embeddings);
   out.prepare.decoder_start_token_id = model.decoder_start_token_id;
   out.prepare.eos_token_ids = model.eos_token_ids;
+  out.prepare.one_tensor = writes_states();
   out.prepare.kv_pages = session.SmallestPool();
   if (port != nullptr) out.on_ready = [port] { port->Wake(); };
   return out;

@@ -63,6 +63,16 @@ RequestError PromptTooLongError(absl::string_view param, int64_t tokens, int64_t
           std::string(param)};
 }
 
+RequestError DecoderTooLongError(absl::string_view param, int64_t tokens, int64_t behind,
+                                 int64_t limit) {
+  const std::string place =
+      behind > 0 ? absl::StrCat("behind a decoder prompt of ", WithCommas(behind), " ") : "";
+  return {RequestErrorCode::kPromptTooLong,
+          absl::StrCat(param, " has ", WithCommas(tokens), " tokens; ", place,
+                       "the model's decoder takes ", WithCommas(limit)),
+          std::string(param)};
+}
+
 RequestError InvalidTokenError(absl::string_view param, int64_t index, int64_t token,
                                int64_t vocab_size) {
   return {RequestErrorCode::kInvalidToken,
@@ -100,6 +110,27 @@ RequestError NoTokenError(int64_t token_index) {
                        " of the answer: ask for less with no_repeat_ngram_size, bad_words or "
                        "min_tokens"),
           ""};
+}
+
+RequestError NonFiniteStatesError() {
+  return {RequestErrorCode::kNonFinite,
+          "the encoder's states were NaN or infinite; the weights or the computation are damaged",
+          ""};
+}
+
+RequestError ReservedTensorNameError() {
+  return {RequestErrorCode::kInvalidValue,
+          "id is \"__metadata__\", a name that safetensors files keep for themselves; "
+          "--pooling none needs another id",
+          "id"};
+}
+
+RequestError OneTensorError(absl::string_view param, size_t num_prompts) {
+  return {RequestErrorCode::kInvalidValue,
+          absl::StrCat(param, " has ", num_prompts,
+                       " prompts; --pooling none writes one tensor for each id: give each prompt a "
+                       "line of its own"),
+          std::string(param)};
 }
 
 }  // namespace tandem

@@ -50,6 +50,9 @@ RequestError DuplicateIdError(absl::string_view id_json);
 RequestError NoTokenizerError(absl::string_view param);
 RequestError EmptyPromptError(absl::string_view param);
 RequestError PromptTooLongError(absl::string_view param, int64_t tokens, int64_t limit);
+// The same of what the decoder is given, which is never cut. `behind`: tokens in front of it.
+RequestError DecoderTooLongError(absl::string_view param, int64_t tokens, int64_t behind,
+                                 int64_t limit);
 RequestError InvalidTokenError(absl::string_view param, int64_t index, int64_t token,
                                int64_t vocab_size);
 RequestError SpecialTokenError(absl::string_view param, absl::string_view token);
@@ -59,6 +62,11 @@ RequestError KvMemoryError(int64_t needed_tokens, int64_t available_tokens);
 RequestError NonFiniteError(int64_t token_index);
 // The same where the request's own options left no token to choose.
 RequestError NoTokenError(int64_t token_index);
+// embed: a state of the prompt was.
+RequestError NonFiniteStatesError();
+// embed --pooling none: a request that makes no tensor of its own in a safetensors file.
+RequestError ReservedTensorNameError();
+RequestError OneTensorError(absl::string_view param, size_t num_prompts);
 
 }  // namespace tandem
 

@@ -17,6 +17,9 @@
 namespace tandem {
 namespace {
 
+// What Hugging Face's readers take, and ours.
+constexpr int64_t kMaxHeaderBytes = 100'000'000;
+
 int WriteAll(int fd, const char* data, size_t size) {
   while (size > 0) {
     const ssize_t wrote = write(fd, data, size);
@@ -77,6 +80,13 @@ absl::Status StatesFile::Add(absl::string_view result) {
   absl::StrAppend(&header_, ":{\"dtype\":\"F32\",\"shape\":[", rows, ",",
                   bytes / 4 / (rows > 0 ? rows : 1), "],\"data_offsets\":[", num_bytes_, ",",
                   num_bytes_ + bytes, "]}");
+  if (header_.size() >= static_cast<size_t>(kMaxHeaderBytes)) {
+    return WithExitCode(
+        absl::ResourceExhaustedError(absl::StrCat(
+            output_, " would need a header of more than ", WithCommas(kMaxHeaderBytes),
+            " bytes, which readers of safetensors refuse; divide the input among several runs")),
+        ExitCode::kFile);
+  }
   num_bytes_ += bytes;
   const int error = WriteAll(fd_, result.data(), result.size());
   return error == 0 ? absl::OkStatus() : Failed("keep states beside", error);

@@ -315,6 +315,14 @@ TEST(RequestTest, LaterRefusalsHaveTheirExactMessages) {
   EXPECT_EQ(NonFiniteError(3).message,
             "the model's logits were NaN or infinite at token 3 of the answer; the weights or the "
             "computation are damaged");
+  EXPECT_EQ(DecoderTooLongError("decoder_prompt", 3000, 0, 2047).message,
+            "decoder_prompt has 3,000 tokens; the model's decoder takes 2,047");
+  EXPECT_EQ(DecoderTooLongError("target", 3000, 1, 2047).message,
+            "target has 3,000 tokens; behind a decoder prompt of 1 the model's decoder takes "
+            "2,047");
+  EXPECT_EQ(NonFiniteStatesError().message,
+            "the encoder's states were NaN or infinite; the weights or the computation are "
+            "damaged");
   EXPECT_EQ(RejectTooLongLine(9, 20000000, 16777216).error.message,
             "the line has 20,000,000 bytes; at most 16,777,216 are taken (--max-line-bytes)");
   EXPECT_EQ(RejectTooLongLine(9, 2, 1).id.json, "\"8\"");
