@@ -163,7 +163,9 @@ absl::Status Session::OpenModel(const SessionSettings& settings) {
 
   absl::StatusOr<Layout> layout = absl::InvalidArgumentError("");
   if (settings.layout_file.empty()) {
-    layout = MakeLayout(settings.layout_flags, model_, world_.size(), &warnings_);
+    LayoutFlags flags = settings.layout_flags;
+    flags.decodes = settings.decodes;
+    layout = MakeLayout(flags, model_, world_.size(), &warnings_);
   } else {
     absl::StatusOr<std::string> text = ReadTextFile(settings.layout_file);
     if (!text.ok()) return WithExitCode(text.status(), ExitCode::kUsage);
@@ -173,7 +175,8 @@ absl::Status Session::OpenModel(const SessionSettings& settings) {
   if (!layout.ok()) return WithExitCode(layout.status(), ExitCode::kUsage);
   layout_ = *std::move(layout);
   if (!settings.decodes) layout_.stages[static_cast<int>(StageKind::kDecoder)].clear();
-  TANDEM_RETURN_IF_ERROR(WithExitCode(ValidateLayout(layout_, model_), ExitCode::kUsage));
+  TANDEM_RETURN_IF_ERROR(
+      WithExitCode(ValidateLayout(layout_, model_, settings.decodes), ExitCode::kUsage));
   groups_ = AllGroups(layout_);
 
   if (settings.load_weights) {

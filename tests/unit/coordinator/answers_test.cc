@@ -263,8 +263,11 @@ TEST(EmbedResultTest, AsItIsAndOfUnitLength) {
             json::parse("[0.6,-0.8]").dump());
   // Nothing has no direction; what squares to more than a float holds has one.
   EXPECT_EQ(json::parse(EmbedResultOf(Embedded({0, 0}), true).line)["embedding"].dump(), "[0,0]");
-  EXPECT_EQ(json::parse(EmbedResultOf(Embedded({3e30f, 4e30f}), true).line)["embedding"].dump(),
-            json::parse("[0.6,0.8]").dump());
+  EXPECT_EQ(
+      json::parse(EmbedResultOf(Embedded({std::ldexp(3.0f, 100), std::ldexp(4.0f, 100)}), true)
+                      .line)["embedding"]
+          .dump(),
+      json::parse("[0.6,0.8]").dump());
 }
 
 TEST(EmbedResultTest, NonfiniteIsAnError) {

@@ -212,6 +212,22 @@ TEST(MakeLayoutTest, ColocateSharesAllRanks) {
             "vision [0,1] [2,3] encoder [0,1] [2,3] decoder [0,1,2,3]");
 }
 
+TEST(MakeLayoutTest, WithoutADecoderTheEncoderHasAllRanks) {
+  LayoutFlags flags;
+  flags.decodes = false;
+  const Made four = Make(flags, ModelWith(4, 4, 0), 4);
+  EXPECT_EQ(four.summary, "encoder [0,1,2,3]");
+  EXPECT_TRUE(four.warnings.empty());
+  LayoutFlags one = Tp(1, std::nullopt);
+  one.decodes = false;
+  EXPECT_EQ(Make(one, ModelWith(4, 4, 0), 3).summary, "encoder [0] [1] [2]");
+  LayoutFlags two = Tp(2, std::nullopt);
+  two.decodes = false;
+  EXPECT_THAT(Make(two, ModelWith(4, 4, 0), 3).warnings,
+              ElementsAre("rank 2 is idle: the encoder has 1 group of TP 2; other degrees or a "
+                          "layout file may use all"));
+}
+
 TEST(MakeLayoutTest, SaysWhatDoesNotFitAndWhatWould) {
   const ModelConfig four = ModelWith(4, 4);
   EXPECT_EQ(
@@ -406,6 +422,7 @@ TEST(ValidateLayoutTest, ChecksAgainstTheModel) {
   without_decoder.stages[static_cast<int>(StageKind::kDecoder)].clear();
   EXPECT_EQ(ValidateLayout(without_decoder, ModelWith(4, 4)).message(),
             "the layout has no decoder group");
+  EXPECT_TRUE(ValidateLayout(without_decoder, ModelWith(4, 4), /*decodes=*/false).ok());
   Layout descending = *layout;
   descending.stages[static_cast<int>(StageKind::kEncoder)][0].ranks = {1, 0};
   EXPECT_EQ(ValidateLayout(descending, ModelWith(4, 4)).message(),
