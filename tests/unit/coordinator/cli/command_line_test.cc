@@ -295,7 +295,8 @@ TEST(CommandLineTest, ExactMessages) {
     Args args;
     std::string message;
   };
-  const std::string verbs = "this version has generate, score, embed, forward, tokenize, inspect, init, env";
+  const std::string verbs =
+      "this version has generate, score, embed, forward, tokenize, inspect, init, env";
   const Case kCases[] = {
       {{}, absl::StrCat("a verb is missing; ", verbs, " (tandem --help)")},
       {{"convert"}, absl::StrCat("unknown verb \"convert\"; ", verbs)},
