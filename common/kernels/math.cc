@@ -101,7 +101,7 @@ constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
 double LogOfDouble(double x) {
   constexpr auto kSqrtHalf = std::bit_cast<int64_t>(0x1.6a09e667f3bcdp-1);
   const int64_t exponent = (std::bit_cast<int64_t>(x) - kSqrtHalf) >> 52;
-  const double m = std::bit_cast<double>(std::bit_cast<int64_t>(x) - exponent * (int64_t{1} << 52));
+  const auto m = std::bit_cast<double>(std::bit_cast<int64_t>(x) - exponent * (int64_t{1} << 52));
   const double f = (m - 1.0) / (m + 1.0), z = f * f;
   double p = 0.0;
   for (int k = 21; k >= 3; k -= 2) p = p * z + 1.0 / k;
