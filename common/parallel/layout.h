@@ -57,8 +57,8 @@ absl::StatusOr<Layout> MakeLayout(const LayoutFlags& flags, const ModelConfig& c
                                   int world_size, std::vector<std::string>* warnings);
 
 // From the text of a layout file (YAML; "ranks: [1, 2]" or "ranks: 3-6"). INVALID_ARGUMENT with
-// line and key.
-absl::StatusOr<Layout> ParseLayout(absl::string_view yaml, int world_size);
+// line and key. The decoder may be missing where the job does not decode.
+absl::StatusOr<Layout> ParseLayout(absl::string_view yaml, int world_size, bool decodes = true);
 
 // Every rule: ranks in range, powers of two, heads divide, no rank twice in a group or in two
 // groups of a stage, encoder and decoder present (the decoder only where the job `decodes`), own

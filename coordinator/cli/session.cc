@@ -169,7 +169,7 @@ absl::Status Session::OpenModel(const SessionSettings& settings) {
   } else {
     absl::StatusOr<std::string> text = ReadTextFile(settings.layout_file);
     if (!text.ok()) return WithExitCode(text.status(), ExitCode::kUsage);
-    layout = ParseLayout(*text, world_.size());
+    layout = ParseLayout(*text, world_.size(), settings.decodes);
     if (!layout.ok()) layout = Annotate(layout.status(), settings.layout_file);
   }
   if (!layout.ok()) return WithExitCode(layout.status(), ExitCode::kUsage);

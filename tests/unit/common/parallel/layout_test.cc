@@ -382,6 +382,7 @@ TEST(ParseLayoutTest, ErrorsNameLineAndKey) {
             "layout, line 2: encoder group 1 names rank 0, which coordinates alone; use "
             "'coordinator: shared' for a rank 0 that also computes");
   EXPECT_EQ(ParseError("encoder: [{ranks: [0]}]\n"), "layout: the key 'decoder' is missing");
+  EXPECT_TRUE(ParseLayout("encoder: [{ranks: [0]}]\n", 1, /*decodes=*/false).ok());
   EXPECT_EQ(ParseError("coordinator: mine\n"), "layout, line 1: coordinator is 'own' or 'shared'");
   EXPECT_EQ(ParseError("encoder: {ranks: [0]}\n"),
             "layout, line 1: encoder takes a list of groups: [{ranks: [1, 2]}]");
