@@ -148,6 +148,7 @@ TEST_F(EmbedWorkTest, WhatMakesNoSenseIsAnError) {
   EXPECT_TRUE(refuses([](EncoderOutput& o) { o.data.pop_back(); }));
   EXPECT_TRUE(refuses([](EncoderOutput& o) { o.data.clear(), o.hidden_dim = 0; }));
   EXPECT_TRUE(refuses([](EncoderOutput& o) { o.rows = 2, o.hidden_dim = 1; }));  // Pooled: one.
+  EXPECT_TRUE(refuses([](EncoderOutput& o) { o.rows = 5; }));
   // Products that overflow to the right size.
   EXPECT_TRUE(
       refuses([](EncoderOutput& o) { o.rows = 1, o.hidden_dim = (uint64_t{1} << 62) + 2; }));
