@@ -55,7 +55,7 @@ class Dispatcher {
   // All that is wanted of it has come; it may end early. Nothing where it has left already.
   void Finish(SequenceId id);
 
-  bool idle() const { return pending_.empty() && in_flight_.empty(); }
+  bool idle() const { return pending_.empty() && in_flight_.empty() && encoders_.idle(); }
   const DispatchCounts& counts() const { return counts_; }
 
  private:

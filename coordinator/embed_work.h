@@ -40,7 +40,8 @@ class EmbedWork : public RequestWork {
   absl::Status Handle(const Envelope& message) override;
   std::vector<CoordinatorPort::Outgoing> Dispatch() override;
   absl::StatusOr<std::vector<FinishedRequest>> TakeFinished() override;
-  bool idle() const override { return pending_.empty() && in_flight_.empty(); }
+  // The last Encoded too: a message on its way would find nobody.
+  bool idle() const override { return pending_.empty() && in_flight_.empty() && encoders_.idle(); }
   const DispatchCounts& counts() const override { return counts_; }
 
  private:

@@ -13,6 +13,10 @@ EncoderCredit::EncoderCredit(const std::vector<LayoutGroup>& groups) : batches_(
   }
 }
 
+bool EncoderCredit::idle() const {
+  return std::all_of(batches_.begin(), batches_.end(), [](int batches) { return batches == 0; });
+}
+
 int EncoderCredit::FreeGroup() const {
   int best = -1;
   for (const int group : encoders_) {

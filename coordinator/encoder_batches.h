@@ -20,6 +20,7 @@ class EncoderCredit {
   // The group with the least to do that may get one more; -1: none.
   int FreeGroup() const;
   void Sent(int group) { ++batches_[static_cast<size_t>(group)]; }
+  bool idle() const;  // No group has a batch.
   // INTERNAL when the group has no batch.
   absl::Status Encoded(int group);
 

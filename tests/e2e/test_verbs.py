@@ -225,7 +225,7 @@ class EmbedTest(VerbTest):
         ranks = re.findall(r"rank \d on .*", run.err)
         self.assertEqual(len(ranks), 3, run.err)
         self.assertNotIn("decoder", run.err)
-        self.assertNotIn("K/V", run.err)
+        self.assertNotIn("K/V memory", run.err)
         self.assertIn("encoder 0 shard 2/2", run.err)
 
     def test_openai_lines(self):

@@ -88,6 +88,7 @@ TEST_F(DecodeWorkTest, AStopStringEndsASequenceOnce) {
   EXPECT_THAT(Lines(), IsEmpty());
   Handle(DoneWith(0, ids, SequenceEnd::kFinished));
   EXPECT_THAT(Lines(), ElementsAre("M"));
+  Handle(BatchEncoded(ranks_.batches[0]));
   EXPECT_TRUE(work_.idle());
 }
 

@@ -60,6 +60,8 @@ TEST(DispatcherTest, EqualPromptsInFlightAreEncodedOnce) {
   ASSERT_TRUE(dispatcher.Handle(Done(2)).ok());
   ranks.Take(dispatcher.Dispatch());
   EXPECT_THAT(ranks.released, ElementsAre(ranks.admitted[0].sequence.memory));
+  EXPECT_FALSE(dispatcher.idle());  // A message is still to come.
+  ASSERT_TRUE(dispatcher.Handle(BatchEncoded(ranks.batches[0])).ok());
   EXPECT_TRUE(dispatcher.idle());
 }
 
@@ -216,6 +218,9 @@ TEST_P(DispatcherSimulation, EachRequestEndsOnce) {
     }
   }
   EXPECT_EQ(finished.size(), num_requests);
+  for (const EncodeBatch& batch : to_encode) {
+    ASSERT_TRUE(dispatcher.Handle(BatchEncoded(batch)).ok());
+  }
   EXPECT_TRUE(dispatcher.idle());
   Ranks ranks;
   ranks.Take(dispatcher.Dispatch());

@@ -70,6 +70,7 @@ TEST_F(EmbedWorkTest, APromptGoesToAnEncoderAndComesBack) {
   ASSERT_EQ(batch.items.size(), 1u);
   EXPECT_THAT(batch.items[0].token_ids, ElementsAre(2, 5, 6));
   ASSERT_TRUE(work->Handle(Embedding(OutputOf(batch.items[0].key, {0.5f, -2}))).ok());
+  EXPECT_FALSE(work->idle());  // A message is still to come.
   ASSERT_TRUE(work->Handle(BatchEncoded(batch)).ok());
   EXPECT_TRUE(work->idle());
   EXPECT_THAT(Finished(*work), ElementsAre(4));
