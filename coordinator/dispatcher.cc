@@ -4,7 +4,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,24 +24,15 @@ int64_t Pages(size_t tokens) {
 }  // namespace
 
 Dispatcher::Dispatcher(DispatcherConfig config)
-    : config_(std::move(config)),
-      encoders_(config_.groups.size()),
-      decoders_(config_.groups.size()) {}
+    : config_(std::move(config)), encoders_(config_.groups), decoders_(config_.groups.size()) {}
 
-int64_t Dispatcher::PagesAtMost(const DispatchRequest& request) {
-  return Pages(request.encoder_ids.size()) +
-         Pages(request.sequence.prompt.size() +
-               static_cast<size_t>(std::max(request.sequence.max_tokens, 1)));
-}
-
-int64_t Dispatcher::SmallestPool() const {
-  int64_t smallest = 0;
-  for (const LayoutGroup& group : config_.groups) {
-    if (group.stage != StageKind::kDecoder) continue;
-    const int64_t pages = config_.pages[static_cast<size_t>(group.id)];
-    smallest = smallest == 0 ? pages : std::min(smallest, pages);
-  }
-  return smallest;
+int64_t Dispatcher::PagesAtMost(size_t encoder_tokens, const SequenceSpec& sequence) {
+  const size_t generated = sequence.target.empty()
+                               ? static_cast<size_t>(std::max(sequence.max_tokens, 1))
+                               : sequence.target.size();
+  // Beams share what they have in common; at worst that is nothing.
+  return Pages(encoder_tokens) +
+         sequence.beams.num_beams * Pages(sequence.prompt.size() + generated);
 }
 
 void Dispatcher::Add(DispatchRequest request) { pending_.push_back(std::move(request)); }
@@ -51,8 +41,7 @@ absl::Status Dispatcher::Handle(const Envelope& message) {
   switch (static_cast<MessageKind>(message.kind)) {
     case MessageKind::kEncoded: {
       TANDEM_ASSIGN_OR_RETURN(const Encoded encoded, Encoded::Decode(message.payload));
-      --encoders_[static_cast<size_t>(encoded.encoder_group)].batches;
-      return absl::OkStatus();
+      return encoders_.Encoded(encoded.encoder_group);
     }
     case MessageKind::kSequenceStarted: {
       TANDEM_ASSIGN_OR_RETURN(const SequenceNote note, SequenceNote::Decode(message.payload));
@@ -61,22 +50,35 @@ absl::Status Dispatcher::Handle(const Envelope& message) {
         return absl::InternalError(absl::StrCat("unknown sequence ", note.id, " started"));
       }
       InFlight& flight = found->second;
+      counts_.memories_stored += note.stored_memory;
       if (flight.started) return absl::OkStatus();
       flight.started = true;
       DecoderState& decoder = decoders_[static_cast<size_t>(flight.decoder_group)];
       --decoder.unstarted;
-      decoder.unstarted_tokens -= static_cast<int64_t>(flight.request.encoder_ids.size());
+      decoder.unstarted_tokens -= flight.encoder_tokens;
       return absl::OkStatus();
     }
     case MessageKind::kSequenceEvicted: {
       TANDEM_ASSIGN_OR_RETURN(const SequenceNote note, SequenceNote::Decode(message.payload));
       ++counts_.evictions;
+      const auto found = in_flight_.find(note.id);
+      if (found != in_flight_.end() && found->second.sequence.streams != 0) {
+        streamed_.push_back({.id = note.id, .token = -1});
+      }
       return Leave(note.id, /*evicted=*/true);
     }
     case MessageKind::kSequenceDone: {
       TANDEM_ASSIGN_OR_RETURN(SequenceDone done, SequenceDone::Decode(message.payload));
       TANDEM_RETURN_IF_ERROR(Leave(done.id, /*evicted=*/false));
+      counts_.pages_copied += done.pages_copied;
       done_.push_back(std::move(done));
+      return absl::OkStatus();
+    }
+    case MessageKind::kTokens: {
+      TANDEM_ASSIGN_OR_RETURN(const StreamedTokens tokens, StreamedTokens::Decode(message.payload));
+      for (const StreamedToken& token : tokens.tokens) {
+        streamed_.push_back({.id = token.id, .token = token.token});
+      }
       return absl::OkStatus();
     }
     default:
@@ -95,11 +97,15 @@ absl::Status Dispatcher::Leave(SequenceId id, bool evicted) {
   --decoder.in_flight;
   if (!flight.started) {
     --decoder.unstarted;
-    decoder.unstarted_tokens -= static_cast<int64_t>(flight.request.encoder_ids.size());
+    decoder.unstarted_tokens -= flight.encoder_tokens;
   }
-  const auto memory = memories_.find(flight.request.sequence.memory);
+  const auto memory = memories_.find(flight.sequence.memory);
   TANDEM_CHECK(memory != memories_.end());
-  if (evicted) memory->second->shareable = false;
+  // First in line again: it was the youngest of its group, older requests are at work already.
+  if (evicted) {
+    memory->second->shareable = false;
+    pending_.push_front({.encoder_ids = memory->second->ids, .sequence = flight.sequence});
+  }
   if (--memory->second->users == 0) {
     const ReleaseMemory release{.decoder_group = flight.decoder_group, .key = memory->second->key};
     Send(flight.decoder_group, MessageKind::kReleaseMemory, release.Encode());
@@ -109,9 +115,14 @@ absl::Status Dispatcher::Leave(SequenceId id, bool evicted) {
     }
     memories_.erase(memory);
   }
-  // First in line again: it was the youngest of its group, older requests are at work already.
-  if (evicted) pending_.push_front(std::move(flight.request));
   return absl::OkStatus();
+}
+
+void Dispatcher::Finish(SequenceId id) {
+  const auto found = in_flight_.find(id);
+  if (found == in_flight_.end()) return;
+  const FinishSequence finish{.decoder_group = found->second.decoder_group, .id = id};
+  Send(found->second.decoder_group, MessageKind::kFinishSequence, finish.Encode());
 }
 
 std::vector<CoordinatorPort::Outgoing> Dispatcher::Dispatch() {
@@ -139,17 +150,6 @@ int Dispatcher::RoomiestDecoder() const {
   return best;
 }
 
-int Dispatcher::FreeEncoder() const {
-  int best = -1;
-  for (const LayoutGroup& group : config_.groups) {
-    if (group.stage != StageKind::kEncoder) continue;
-    const int batches = encoders_[static_cast<size_t>(group.id)].batches;
-    if (batches >= kBatchesAhead) continue;
-    if (best < 0 || batches < encoders_[static_cast<size_t>(best)].batches) best = group.id;
-  }
-  return best;
-}
-
 Dispatcher::Memory* Dispatcher::FindShareable(const std::vector<int32_t>& ids) const {
   const auto newest = newest_by_hash_.find(HashOf(ids));
   if (newest == newest_by_hash_.end()) return nullptr;
@@ -165,7 +165,7 @@ void Dispatcher::ShareEncodings() {
     Memory* memory = FindShareable(request.encoder_ids);
     if (memory != nullptr && HasRoom(decoders_[static_cast<size_t>(memory->decoder_group)])) {
       ++counts_.prompts_shared;
-      Launch(std::move(request), *memory);
+      Launch(request, *memory);
     } else {
       left.push_back(std::move(request));
     }
@@ -177,33 +177,25 @@ void Dispatcher::ShareEncodings() {
 // decoder's room. A request whose prompt is in flight waits for room at the group that has it: it
 // is not encoded again. Indices into pending_, ascending; none where all wait so.
 std::vector<size_t> Dispatcher::ChooseBatch(const DecoderState& decoder) const {
-  const auto length = [this](size_t i) {
-    return static_cast<int64_t>(pending_[i].encoder_ids.size());
-  };
-  std::vector<size_t> order;
+  std::vector<size_t> candidates;
   for (size_t i = 0; i < std::min(pending_.size(), kPoolRequests); ++i) {
-    if (FindShareable(pending_[i].encoder_ids) == nullptr) order.push_back(i);
+    if (FindShareable(pending_[i].encoder_ids) == nullptr) candidates.push_back(i);
   }
-  if (order.empty()) return {};
-  const int64_t oldest = length(order.front());
-  std::stable_sort(order.begin() + 1, order.end(), [&](size_t a, size_t b) {
-    return std::abs(length(a) - oldest) < std::abs(length(b) - oldest);
-  });
-  std::vector<size_t> chosen;
-  int64_t tokens = 0;
-  for (const size_t i : order) {
-    if (static_cast<int64_t>(chosen.size()) >= config_.max_num_seqs - decoder.unstarted) break;
-    if (!chosen.empty() && tokens + length(i) > config_.max_batch_tokens) continue;
-    tokens += length(i);
-    chosen.push_back(i);
-  }
-  std::sort(chosen.begin(), chosen.end());
-  return chosen;
+  int64_t sequences = decoder.unstarted;
+  return ChooseByLength(
+      std::move(candidates),
+      [this](size_t i) { return static_cast<int64_t>(pending_[i].encoder_ids.size()); },
+      config_.max_batch_tokens,
+      [&](size_t i) {
+        if (sequences >= config_.max_num_seqs) return false;
+        sequences += pending_[i].num_samples;
+        return true;
+      });
 }
 
 bool Dispatcher::SendBatch() {
   if (pending_.empty()) return false;
-  const int encoder = FreeEncoder();
+  const int encoder = encoders_.FreeGroup();
   const int decoder = RoomiestDecoder();
   if (encoder < 0 || decoder < 0) return false;
   const std::vector<size_t> chosen = ChooseBatch(decoders_[static_cast<size_t>(decoder)]);
@@ -227,30 +219,37 @@ bool Dispatcher::SendBatch() {
       batch.items.push_back({.key = made->key, .token_ids = made->ids, .positions = {}});
       memories_[made->key] = std::move(made);
     }
-    Launch(std::move(request), *memory);
+    Launch(request, *memory);
   }
   for (size_t i = chosen.size(); i-- > 0;) {
     pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(chosen[i]));
   }
   ++counts_.encoder_batches;
   counts_.prompts_encoded += static_cast<int64_t>(batch.items.size());
-  ++encoders_[static_cast<size_t>(encoder)].batches;
+  encoders_.Sent(encoder);
   Send(encoder, MessageKind::kEncodeBatch, batch.Encode());
   return true;
 }
 
-void Dispatcher::Launch(DispatchRequest request, Memory& memory) {
-  request.sequence.memory = memory.key;
-  ++memory.users;
+void Dispatcher::Launch(const DispatchRequest& request, Memory& memory) {
   DecoderState& decoder = decoders_[static_cast<size_t>(memory.decoder_group)];
-  ++decoder.in_flight;
-  ++decoder.unstarted;
-  decoder.unstarted_tokens += static_cast<int64_t>(request.encoder_ids.size());
-  const Admit admit{.decoder_group = memory.decoder_group, .sequence = request.sequence};
-  Send(memory.decoder_group, MessageKind::kAdmit, admit.Encode());
-  const SequenceId id = request.sequence.id;
-  in_flight_[id] = {
-      .request = std::move(request), .decoder_group = memory.decoder_group, .started = false};
+  const auto encoder_tokens = static_cast<int64_t>(memory.ids.size());
+  for (uint32_t i = 0; i < request.num_samples; ++i) {
+    Admit admit{.decoder_group = memory.decoder_group, .sequence = request.sequence};
+    admit.sequence.id += i;
+    admit.sequence.choice.sample += i;
+    admit.sequence.memory = memory.key;
+    ++memory.users;
+    ++decoder.in_flight;
+    ++decoder.unstarted;
+    decoder.unstarted_tokens += encoder_tokens;
+    Send(memory.decoder_group, MessageKind::kAdmit, admit.Encode());
+    const SequenceId id = admit.sequence.id;
+    in_flight_[id] = {.sequence = std::move(admit.sequence),
+                      .encoder_tokens = encoder_tokens,
+                      .decoder_group = memory.decoder_group,
+                      .started = false};
+  }
 }
 
 void Dispatcher::Send(int group, MessageKind kind, std::vector<std::byte> payload) {

@@ -18,6 +18,8 @@
 #include "common/parallel/world.h"
 #include "common/protocol/coordinator_port.h"
 #include "common/protocol/messages.h"
+#include "coordinator/dispatch_request.h"
+#include "coordinator/encoder_batches.h"
 
 namespace tandem {
 
@@ -25,31 +27,15 @@ struct DispatcherConfig {
   std::vector<LayoutGroup> groups;
   int max_num_seqs = 32;
   int64_t max_batch_tokens = 4096;
-  // By group id: K/V pages of a decoder group.
-  std::vector<int64_t> pages;
-};
-
-// A request as the ranks see it. sequence.memory is set by the dispatcher.
-struct DispatchRequest {
-  std::vector<int32_t> encoder_ids;
-  SequenceSpec sequence;
-};
-
-struct DispatchCounts {
-  int64_t encoder_batches = 0;
-  int64_t prompts_encoded = 0;
-  int64_t prompts_shared = 0;  // Requests that used another's encoding.
-  int64_t evictions = 0;
 };
 
 class Dispatcher {
  public:
   explicit Dispatcher(DispatcherConfig config);
 
-  // K/V pages a request can need at most; more than SmallestPool() (any group may get it) never
-  // fits.
-  static int64_t PagesAtMost(const DispatchRequest& request);
-  int64_t SmallestPool() const;
+  // K/V pages that a sequence can need at most; more than the smallest decoder group has (any may
+  // get it) never fits.
+  static int64_t PagesAtMost(size_t encoder_tokens, const SequenceSpec& sequence);
 
   // Whether more requests help to form batches: the pool is not full.
   bool WantsRequests() const { return pending_.size() < kPoolRequests; }
@@ -60,13 +46,20 @@ class Dispatcher {
   // Sends what can be sent now; call after Add and Handle.
   std::vector<CoordinatorPort::Outgoing> Dispatch();
   std::vector<SequenceDone> TakeDone() { return std::exchange(done_, {}); }
+  // What happened to sequences that stream, in order.
+  struct StreamEvent {
+    SequenceId id = 0;
+    int32_t token = -1;  // -1: it was put back and begins anew.
+  };
+  std::vector<StreamEvent> TakeStreamed() { return std::exchange(streamed_, {}); }
+  // All that is wanted of it has come; it may end early. Nothing where it has left already.
+  void Finish(SequenceId id);
 
-  bool idle() const { return pending_.empty() && in_flight_.empty(); }
+  bool idle() const { return pending_.empty() && in_flight_.empty() && encoders_.idle(); }
   const DispatchCounts& counts() const { return counts_; }
 
  private:
   static constexpr size_t kPoolRequests = 512;
-  static constexpr int kBatchesAhead = 2;  // Batches at an encoder group: one at work, one waiting.
 
   struct Memory {
     MemoryKey key = 0;
@@ -76,12 +69,10 @@ class Dispatcher {
     std::vector<int32_t> ids;
   };
   struct InFlight {
-    DispatchRequest request;
+    SequenceSpec sequence;
+    int64_t encoder_tokens = 0;
     int decoder_group = 0;
     bool started = false;
-  };
-  struct EncoderState {
-    int batches = 0;
   };
   struct DecoderState {
     int64_t in_flight = 0;
@@ -91,17 +82,16 @@ class Dispatcher {
 
   bool HasRoom(const DecoderState& decoder) const;
   int RoomiestDecoder() const;
-  int FreeEncoder() const;
   void ShareEncodings();
   bool SendBatch();
   std::vector<size_t> ChooseBatch(const DecoderState& decoder) const;
   Memory* FindShareable(const std::vector<int32_t>& ids) const;
-  void Launch(DispatchRequest request, Memory& memory);
+  void Launch(const DispatchRequest& request, Memory& memory);
   absl::Status Leave(SequenceId id, bool evicted);
   void Send(int group, MessageKind kind, std::vector<std::byte> payload);
 
   const DispatcherConfig config_;
-  std::vector<EncoderState> encoders_;  // By group id.
+  EncoderCredit encoders_;
   std::vector<DecoderState> decoders_;  // By group id.
   std::deque<DispatchRequest> pending_;
   absl::flat_hash_map<SequenceId, InFlight> in_flight_;
@@ -111,6 +101,7 @@ class Dispatcher {
   uint64_t last_batch_ = 0;
   std::vector<CoordinatorPort::Outgoing> outgoing_;
   std::vector<SequenceDone> done_;
+  std::vector<StreamEvent> streamed_;
   DispatchCounts counts_;
 };
 

@@ -18,7 +18,7 @@ namespace tandem {
 namespace {
 
 bool IsCollective(Verb verb) {
-  return verb == Verb::kGenerate || verb == Verb::kForward || verb == Verb::kEnv;
+  return TakesRequests(verb) || verb == Verb::kForward || verb == Verb::kEnv;
 }
 
 ExitCode RunCollective(const CommandLine& line, const std::vector<std::string>& command) {
@@ -36,7 +36,9 @@ ExitCode RunCollective(const CommandLine& line, const std::vector<std::string>& 
   SetComputeFloatMode();
   switch (line.options.verb()) {
     case Verb::kGenerate:
-      return RunGenerate(**world, line.options, command);
+    case Verb::kScore:
+    case Verb::kEmbed:
+      return RunRequests(**world, line.options, command);
     case Verb::kForward:
       return RunForward(**world, line.options);
     default:

@@ -1,4 +1,5 @@
-// From a parsed request to what the ranks are sent: tokens, limits, stop ids. Pure, on any thread.
+// From a parsed request to what the ranks are sent: tokens, limits, how tokens are chosen. Pure, on
+// any thread.
 #ifndef TANDEM_COORDINATOR_PREPARE_REQUEST_H_
 #define TANDEM_COORDINATOR_PREPARE_REQUEST_H_
 
@@ -14,6 +15,7 @@
 namespace tandem {
 
 struct PrepareOptions {
+  LineForm form = LineForm::kGenerate;   // kGenerate, kScore or kEmbed.
   const Tokenizer* tokenizer = nullptr;  // Null: the model folder has none.
   AddBos add_bos = AddBos::kAuto;
   bool no_special_in_prompt = false;
@@ -22,14 +24,23 @@ struct PrepareOptions {
   int64_t max_decoder_len = 0;  // Decoder prompt and answer.
   int32_t decoder_start_token_id = 2;
   std::vector<int32_t> eos_token_ids;
-  int64_t kv_pages = 0;  // That any decoder group has; 0: not checked.
+  bool one_tensor = false;  // embed: an id names a tensor of a safetensors file.
+  int64_t kv_pages = 0;     // That any decoder group has; 0: not checked.
 };
 
-// A request ready to go. dispatch.sequence.id is set by the job.
+// A request ready to go: one piece of work a prompt. sequence.id is set by the job.
 struct PreparedRequest {
   Request request;
-  DispatchRequest dispatch;
+  std::vector<DispatchRequest> prompts;
   bool truncated = false;
+
+  int64_t prompt_tokens() const {
+    int64_t tokens = 0;
+    for (const DispatchRequest& prompt : prompts) {
+      tokens += static_cast<int64_t>(prompt.encoder_ids.size());
+    }
+    return tokens;
+  }
 };
 
 std::variant<PreparedRequest, RejectedLine> PrepareRequest(Request request,

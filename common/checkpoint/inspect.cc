@@ -164,8 +164,8 @@ ordered_json StackBytes(const TextStackConfig& stack, int64_t num_tables, DType 
     int64_t kv_heads = 0;
     for (int tp_rank = 0; tp_rank < tp_size; ++tp_rank) {
       const TpRank rank{tp_size, tp_rank};
-      const int64_t layers_here = StackShare(stack, rank).Bytes(SizeOf(dtype));
-      const int64_t table_here = TableShare(stack, num_tables, rank).Bytes(SizeOf(dtype));
+      const int64_t layers_here = LayerWeightBytes(stack, rank, dtype);
+      const int64_t table_here = TableWeightBytes(stack, num_tables, rank, dtype);
       kv_heads = std::max(kv_heads, KvHeadsOf(stack, rank));
       if (layers_here + table_here <= total) continue;
       layers = layers_here;
@@ -279,6 +279,15 @@ void AppendRankBytes(absl::string_view stage, const ordered_json& rows, std::str
 }
 
 }  // namespace
+
+int64_t LayerWeightBytes(const TextStackConfig& stack, TpRank rank, DType dtype) {
+  return StackShare(stack, rank).Bytes(SizeOf(dtype));
+}
+
+int64_t TableWeightBytes(const TextStackConfig& stack, int64_t num_tables, TpRank rank,
+                         DType dtype) {
+  return TableShare(stack, num_tables, rank).Bytes(SizeOf(dtype));
+}
 
 std::string CountText(int64_t count) {
   const auto value = static_cast<double>(count);

@@ -8,6 +8,8 @@
 
 #include "common/checkpoint/checkpoint.h"
 #include "common/config/model_config.h"
+#include "common/parallel/shard.h"
+#include "common/tensor/dtype.h"
 #include "nlohmann/json.hpp"
 
 namespace tandem {
@@ -23,6 +25,12 @@ nlohmann::ordered_json InspectWeights(const Checkpoint& checkpoint);
 // InspectConfig's facts as lines for people. Objects that the caller added ("weights", "tokenizer")
 // follow, a line for each entry.
 std::string InspectText(const nlohmann::ordered_json& facts);
+
+// Bytes of the weights that a rank of a text stack holds: of its layers, and of its rows of
+// `num_tables` token tables or heads.
+int64_t LayerWeightBytes(const TextStackConfig& stack, TpRank rank, DType dtype);
+int64_t TableWeightBytes(const TextStackConfig& stack, int64_t num_tables, TpRank rank,
+                         DType dtype);
 
 // "953.80M", "2.42B".
 std::string CountText(int64_t count);

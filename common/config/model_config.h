@@ -78,8 +78,8 @@ struct ModelConfig {
   int32_t decoder_start_token_id = 2;  // generation_config.json's, else bos.
   DType stored_dtype = DType::kBF16;   // `dtype` / `torch_dtype`.
   double initializer_range = 0.02;
-  // The sampling settings found in generation_config.json, as (key, JSON text): reported, and
-  // defaults of requests once sampling is there.
+  // The sampling settings found in generation_config.json, as (key, JSON text): reported. Requests
+  // get their defaults from the file itself (coordinator/cli/generation_config.h).
   std::vector<std::pair<std::string, std::string>> generation_defaults;
 };
 

@@ -36,26 +36,43 @@ class CpuHeadScan {
   };
   // What one thread has found for one row.
   struct Found {
-    Candidate best;
     std::vector<Candidate> top;  // Best first.
+    Candidate best;
+    std::vector<Candidate> candidates;  // Best first.
+    Candidate drawn;
+    float drawn_logit = 0.0f;
     bool nonfinite = false;
   };
   struct Worker {
     AlignedBuffer<float> logits;  // [rows][kHeadBlock]
     std::vector<Found> rows;
+    AlignedBuffer<float> scaled;    // [kHeadBlock]
+    AlignedBuffer<uint32_t> draws;  // [kHeadBlock]
+  };
+  // The softmax's sums of one row over one block.
+  struct Sums {
+    LogSumExp raw;
+    LogSumExp scaled;
   };
 
   void MakeBlocks(const LeafShard& vocabulary);
-  LogSumExp ScanRow(const Block& block, int32_t first_id, float soft_cap,
-                    const HeadRequest& request, float* logits, Found& found) const;
-  LogSumExp JoinLeaves(int num_leaves, size_t row, size_t num_rows) const;
+  // The row's edited logits go to `edited`, each written by the one block that has it.
+  Sums ScanRow(const Block& block, int32_t first_id, float soft_cap, const HeadRequest& request,
+               float* logits, Worker& worker, Found& found, float* edited) const;
+  bool TakeEdited(const Block& block, int32_t first_id, absl::Span<const int32_t> ids,
+                  float* logits, float* edited) const;
+  void OfferBlock(const Block& block, int32_t first_id, int count, const float* logits,
+                  std::vector<Candidate>& best) const;
+  void DrawBlock(const Block& block, int32_t first_id, const HeadRequest& request, float max,
+                 const float* logits, uint32_t* draws, Found& found) const;
+  LogSumExp JoinLeaves(int num_leaves, size_t row, size_t num_rows, LogSumExp Sums::*part) const;
 
   const CpuKernels& kernels_;
   const LinearKernels& linear_;
   ThreadPool& pool_;
   std::vector<Block> blocks_;
   std::vector<Worker> workers_;
-  std::vector<LogSumExp> sums_;  // [blocks][rows]
+  std::vector<Sums> sums_;  // [blocks][rows]
 };
 
 }  // namespace tandem

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "common/kernels/cpu_ops.h"
+#include "common/kernels/draws.h"
 #include "common/kernels/kv_layout.h"
 
 namespace tandem {
@@ -86,6 +87,8 @@ struct CpuKernels {
   float (*sum_exp)(const float* logits, int64_t n, float max);
   // First index >= from whose logit is >= least; n where there is none.
   int64_t (*find_at_least)(const float* logits, int64_t from, int64_t n, float least);
+  // DrawBits of the tokens from first_id on, a multiple of 4.
+  void (*draw)(const DrawKey& key, uint32_t first_id, int64_t n, uint32_t* bits);
 };
 
 const CpuKernels& CpuKernelsOf(Isa isa);  // One that this processor supports.

@@ -94,12 +94,14 @@ double CosOfReduced(double r) {
 constexpr double kLn2High = 0x1.62e42feep-1;  // ln 2 cut to 32 bits, so that n * kLn2High is exact.
 constexpr double kLn2Low = 0x1.a39ef35793c76p-33;
 
+}  // namespace
+
 // x > 0 and normal. With m in [sqrt(1/2), sqrt(2)) and f = (m - 1) / (m + 1), |f| < 0.1716:
 // log m = 2 (f + f^3 / 3 + f^5 / 5 ...); the first term left out is below 2^-56 of the sum.
 double LogOfDouble(double x) {
   constexpr auto kSqrtHalf = std::bit_cast<int64_t>(0x1.6a09e667f3bcdp-1);
   const int64_t exponent = (std::bit_cast<int64_t>(x) - kSqrtHalf) >> 52;
-  const double m = std::bit_cast<double>(std::bit_cast<int64_t>(x) - exponent * (int64_t{1} << 52));
+  const auto m = std::bit_cast<double>(std::bit_cast<int64_t>(x) - exponent * (int64_t{1} << 52));
   const double f = (m - 1.0) / (m + 1.0), z = f * f;
   double p = 0.0;
   for (int k = 21; k >= 3; k -= 2) p = p * z + 1.0 / k;
@@ -117,7 +119,7 @@ double ExpOfDouble(double x) {
   return p * std::bit_cast<double>((static_cast<int64_t>(n) + 1023) << 52);
 }
 
-}  // namespace
+double PowOf(double base, double exponent) { return ExpOfDouble(exponent * LogOfDouble(base)); }
 
 float Exp(float x) { return one_lane::Exp({x}).v; }
 float Log(float x) { return one_lane::Log({x}).v; }

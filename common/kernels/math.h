@@ -16,6 +16,12 @@ float Exp(float x);
 float Log(float x);
 float Tanh(float x);
 
+// In f64, relative error below 2^-50: x > 0 and normal; |x| < 700; base > 0 and |exponent log base|
+// < 700.
+double LogOfDouble(double x);
+double ExpOfDouble(double x);
+double PowOf(double base, double exponent);
+
 // Largest |angle| that CosSinOf takes: 131,072 positions at a frequency of 1.
 inline constexpr float kMaxAngle = 131072.0f;
 

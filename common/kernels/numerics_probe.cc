@@ -141,14 +141,21 @@ void Probe::Head() {
   constexpr int64_t kHidden = 40, kVocab = 2500;
   const LinearWeight head = Weight({0, kHidden}, kVocab);
   const std::vector<float> x = Values(2 * kHidden);
-  const HeadRequest request{.num_top = 3, .log_sum_exp = true, .forbidden = {}};
+  HeadRequest request;
+  request.num_top = 3;
+  request.log_sum_exp = true;
+  request.temperature = 0.7f;
+  request.draw = true;
+  request.draw_key = {.seed = 1, .sample = 2, .step = 3};
+  request.scaled_sum = true;
   std::vector<HeadResult> results(2);
   ops_.HeadScan({x.data(), 2, kHidden}, head, {FeatureCut(kVocab, 2), 0, 2}, 20.0f,
                 std::vector<HeadRequest>(2, request), absl::MakeSpan(results));
   for (const HeadResult& result : results) {
     for (const Candidate& c : result.top) Hash(&c, sizeof c);
+    Hash(&result.drawn, sizeof result.drawn);
     const float numbers[] = {result.log_sum_exp.max, result.log_sum_exp.sum,
-                             LogOf(result.log_sum_exp)};
+                             LogOf(result.log_sum_exp), LogOf(result.scaled_sum)};
     Hash(numbers, sizeof numbers);
   }
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "common/kernels/draws.h"
 #include "common/kernels/kv_layout.h"
 #include "common/kernels/linear_weight.h"
 #include "common/parallel/leaves.h"
@@ -76,17 +77,32 @@ LogSumExp Merge(const LogSumExp& left, const LogSumExp& right);
 // max + log(sum).
 float LogOf(const LogSumExp& value);
 
-// What is asked of one row's logits.
+// What is asked of one row's logits. First the raw distribution: alternatives, the softmax's sum,
+// the logits of single tokens. Then what a token is chosen from: all but the `edited` ones, whose
+// logits the caller changes and judges itself.
 struct HeadRequest {
-  int num_top = 0;           // Candidates of the raw distribution, for log-probabilities.
-  bool log_sum_exp = false;  // Wanted with log-probabilities only.
-  absl::Span<const int32_t> forbidden;  // Global ids that may not be chosen (sorted).
+  int num_top = 0;                   // The best of all, for log-probabilities.
+  bool log_sum_exp = false;          // Over all.
+  absl::Span<const int32_t> edited;  // Global ids, sorted, each once.
+  int num_candidates = 0;            // The best of the others.
+  // Above 0: a choice at random among the others by logit / temperature + GumbelOf(draw), ...
+  float temperature = 0.0f;
+  bool draw = false;        // ... the winner, ...
+  DrawKey draw_key;         //
+  bool scaled_sum = false;  // ... and the softmax's sum over logit / temperature.
+  // Not null: [shard size] floats for this shard's logits, the edited ones among them.
+  float* logits = nullptr;
 };
 struct HeadResult {
-  Candidate best;              // Of this shard's ids that are not forbidden.
   std::vector<Candidate> top;  // Best first; fewer than num_top where the shard has fewer ids.
   LogSumExp log_sum_exp;       // Of this shard: one subtree.
-  bool nonfinite = false;      // A logit is NaN or infinite: the row has no answer.
+  std::vector<float> edited;   // One an id of the request; -inf where another shard holds it.
+  Candidate best;              // Of the others.
+  std::vector<Candidate> candidates;  // Best first; fewer where the shard has fewer.
+  Candidate drawn;                    // logit holds logit / temperature + noise, ...
+  float drawn_logit = 0.0f;           // ... and this its logit.
+  LogSumExp scaled_sum;
+  bool nonfinite = false;  // A logit is NaN or infinite: the row has no answer.
 };
 
 class Ops {

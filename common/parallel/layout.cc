@@ -137,9 +137,10 @@ absl::Status ValidateGroups(const Layout& layout) {
   return absl::OkStatus();
 }
 
-absl::Status ValidateLayout(const Layout& layout, const ModelConfig& config) {
+absl::Status ValidateLayout(const Layout& layout, const ModelConfig& config, bool decodes) {
   if (layout.world_size < 1) return LayoutError("a layout has at least one rank");
   for (StageKind stage : {StageKind::kEncoder, StageKind::kDecoder}) {
+    if (stage == StageKind::kDecoder && !decodes) continue;
     if (layout.groups(stage).empty()) {
       return LayoutError(absl::StrCat("the layout has no ", NameOf(stage), " group"));
     }

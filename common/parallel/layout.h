@@ -42,6 +42,7 @@ struct LayoutFlags {
   std::optional<int> replicas;            // --replicas: N times every stage's groups.
   bool colocate = false;                  // --colocate
   std::optional<bool> own_coordinator;    // --coordinator own|shared
+  bool decodes = true;                    // False: no decoder; the encoder may have all ranks.
 };
 
 // The largest legal TP degree of a text stage: powers of two that divide the query heads and 8.
@@ -56,12 +57,13 @@ absl::StatusOr<Layout> MakeLayout(const LayoutFlags& flags, const ModelConfig& c
                                   int world_size, std::vector<std::string>* warnings);
 
 // From the text of a layout file (YAML; "ranks: [1, 2]" or "ranks: 3-6"). INVALID_ARGUMENT with
-// line and key.
-absl::StatusOr<Layout> ParseLayout(absl::string_view yaml, int world_size);
+// line and key. The decoder may be missing where the job does not decode.
+absl::StatusOr<Layout> ParseLayout(absl::string_view yaml, int world_size, bool decodes = true);
 
 // Every rule: ranks in range, powers of two, heads divide, no rank twice in a group or in two
-// groups of a stage, encoder and decoder present, own coordinator not in a group.
-absl::Status ValidateLayout(const Layout& layout, const ModelConfig& config);
+// groups of a stage, encoder and decoder present (the decoder only where the job `decodes`), own
+// coordinator not in a group.
+absl::Status ValidateLayout(const Layout& layout, const ModelConfig& config, bool decodes = true);
 
 // The file --print-layout writes; ParseLayout reads it back.
 std::string LayoutToYaml(const Layout& layout);

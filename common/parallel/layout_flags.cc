@@ -39,13 +39,15 @@ class LayoutMaker {
 
   absl::StatusOr<Layout> Make(std::vector<std::string>* warnings) {
     TANDEM_RETURN_IF_ERROR(CheckFlags());
-    const bool colocate =
-        flags_.colocate || num_ranks_ == 1 || (num_ranks_ == 2 && !FlagsSetTwoStagesApart());
+    const bool colocate = flags_.colocate || !flags_.decodes || num_ranks_ == 1 ||
+                          (num_ranks_ == 2 && !FlagsSetTwoStagesApart());
     StageSize encoder;
     StageSize decoder;
     if (colocate) {
       TANDEM_ASSIGN_OR_RETURN(encoder, ChooseColocated(StageKind::kEncoder));
-      TANDEM_ASSIGN_OR_RETURN(decoder, ChooseColocated(StageKind::kDecoder));
+      if (flags_.decodes) {
+        TANDEM_ASSIGN_OR_RETURN(decoder, ChooseColocated(StageKind::kDecoder));
+      }
     } else {
       TANDEM_RETURN_IF_ERROR(ChooseApart(&encoder, &decoder));
     }
@@ -55,9 +57,11 @@ class LayoutMaker {
     layout.own_coordinator = own_coordinator_;
     const int64_t first_decoder_rank = first_rank_ + (colocate ? 0 : encoder.num_ranks());
     GroupsOf(layout, StageKind::kEncoder) = Place(first_rank_, encoder);
-    GroupsOf(layout, StageKind::kDecoder) = Place(first_decoder_rank, decoder);
+    if (flags_.decodes) {
+      GroupsOf(layout, StageKind::kDecoder) = Place(first_decoder_rank, decoder);
+    }
     TANDEM_RETURN_IF_ERROR(AddVision(encoder, &layout, warnings));
-    TANDEM_RETURN_IF_ERROR(ValidateLayout(layout, config_));
+    TANDEM_RETURN_IF_ERROR(ValidateLayout(layout, config_, flags_.decodes));
     if (warnings != nullptr) WarnOfIdleRanks(layout, encoder, decoder, warnings);
     return layout;
   }
@@ -219,11 +223,13 @@ class LayoutMaker {
       if (schedulers[static_cast<size_t>(rank)] < 0) idle.push_back(rank);
     }
     if (idle.empty()) return;
-    warnings->push_back(absl::StrCat(idle.size() == 1 ? "rank " : "ranks ",
-                                     absl::StrJoin(idle, ", "), idle.size() == 1 ? " is" : " are",
-                                     " idle: the encoder has ", Describe(encoder), ", the decoder ",
-                                     Describe(decoder),
-                                     "; other degrees, --colocate or a layout file may use all"));
+    warnings->push_back(absl::StrCat(
+        idle.size() == 1 ? "rank " : "ranks ", absl::StrJoin(idle, ", "),
+        idle.size() == 1 ? " is" : " are", " idle: the encoder has ", Describe(encoder),
+        flags_.decodes
+            ? absl::StrCat(", the decoder ", Describe(decoder), "; other degrees, --colocate")
+            : "; other degrees",
+        " or a layout file may use all"));
   }
 
   const LayoutFlags& flags_;

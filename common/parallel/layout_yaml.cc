@@ -138,7 +138,7 @@ absl::Status ParseStage(const YAML::Node& node, StageKind stage, Layout* layout)
   return absl::OkStatus();
 }
 
-absl::StatusOr<Layout> ParseRoot(const YAML::Node& root, int world_size) {
+absl::StatusOr<Layout> ParseRoot(const YAML::Node& root, int world_size, bool decodes) {
   if (!root.IsMap()) {
     return ErrorAt(root.Mark(), "expected the keys coordinator, vision, encoder and decoder");
   }
@@ -157,6 +157,7 @@ absl::StatusOr<Layout> ParseRoot(const YAML::Node& root, int world_size) {
     if (node.IsDefined()) TANDEM_RETURN_IF_ERROR(ParseStage(node, stage, &layout));
   }
   for (StageKind stage : {StageKind::kEncoder, StageKind::kDecoder}) {
+    if (stage == StageKind::kDecoder && !decodes) continue;
     if (layout.groups(stage).empty()) {
       return LayoutError(absl::StrCat("layout: the key '", NameOf(stage), "' is missing"));
     }
@@ -174,13 +175,13 @@ std::string RanksToYaml(const std::vector<int>& ranks) {
 
 }  // namespace
 
-absl::StatusOr<Layout> ParseLayout(absl::string_view yaml, int world_size) {
+absl::StatusOr<Layout> ParseLayout(absl::string_view yaml, int world_size, bool decodes) {
   if (yaml.size() > kMaxFileBytes) {
     return LayoutError(absl::StrCat("layout: the file has ", yaml.size(), " bytes; ", kMaxFileBytes,
                                     " are the limit"));
   }
   try {
-    return ParseRoot(YAML::Load(std::string(yaml)), world_size);
+    return ParseRoot(YAML::Load(std::string(yaml)), world_size, decodes);
   } catch (const YAML::Exception& error) {
     return ErrorAt(error.mark, error.msg);
   }

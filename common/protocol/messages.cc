@@ -7,13 +7,21 @@
 namespace tandem {
 namespace {
 
-// A message is written and read by one list of its fields: Fields(archive, message).
+template <class A, class M>
+void Fields(A& field, M& message);
+
+// A message is written and read by one list of its fields: Fields(archive, message). What is not
+// trivially copyable is a vector, a string, or has a list of fields of its own.
 struct Writer {
   ByteWriter bytes;
 
   template <class T>
   void operator()(const T& value) {
-    bytes.Put(value);
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      bytes.Put(value);
+    } else {
+      Fields(*this, value);
+    }
   }
   template <class T>
   void operator()(const std::vector<T>& values) {
@@ -32,7 +40,11 @@ struct Reader {
 
   template <class T>
   void operator()(T& value) {
-    value = bytes.Get<T>();
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      value = bytes.Get<T>();
+    } else {
+      Fields(*this, value);
+    }
   }
   template <class T>
   void operator()(std::vector<T>& values) {
@@ -46,9 +58,6 @@ struct Reader {
   void operator()(std::string& text) { text = bytes.GetString(); }
 };
 
-template <class A, class M>
-void Fields(A& field, M& message);
-
 // `M` is const when writing. One overload a message.
 #define TANDEM_FIELDS(Message, ...)                          \
   template <class A, class M>                                \
@@ -59,23 +68,29 @@ void Fields(A& field, M& message);
 TANDEM_FIELDS(Order, m.group)
 TANDEM_FIELDS(GroupStatus, m.group, m.completed, m.has_work)
 TANDEM_FIELDS(EncodeItem, m.key, m.token_ids, m.positions)
-TANDEM_FIELDS(EncodeBatch, m.batch_id, m.encoder_group, m.decoder_group, m.items)
+TANDEM_FIELDS(EncodeBatch, m.batch_id, m.encoder_group, m.decoder_group, m.pooling, m.items)
 TANDEM_FIELDS(EncoderOutput, m.decoder_group, m.key, m.positions, m.rows, m.hidden_dim, m.bf16,
               m.data)
 TANDEM_FIELDS(Encoded, m.batch_id, m.encoder_group, m.items, m.tokens, m.start_seconds,
               m.end_seconds)
-TANDEM_FIELDS(Admit, m.decoder_group, m.sequence.id, m.sequence.memory, m.sequence.prompt,
-              m.sequence.max_tokens, m.sequence.min_tokens, m.sequence.stop_token_ids,
-              m.sequence.num_logprobs)
+TANDEM_FIELDS(BadWord, m.token_ids)
+TANDEM_FIELDS(ChoiceSpec, m.temperature, m.top_k, m.top_p, m.min_p, m.seed, m.sample,
+              m.repetition_penalty, m.presence_penalty, m.frequency_penalty, m.no_repeat_ngram_size,
+              m.bad_words, m.logit_bias)
+TANDEM_FIELDS(BeamSpec, m.num_beams, m.num_outputs, m.length_penalty, m.early_stopping)
+TANDEM_FIELDS(SequenceSpec, m.id, m.memory, m.prompt, m.max_tokens, m.min_tokens, m.stop_token_ids,
+              m.num_logprobs, m.choice, m.beams, m.streams, m.target)
+TANDEM_FIELDS(Admit, m.decoder_group, m.sequence)
 TANDEM_FIELDS(ReleaseMemory, m.decoder_group, m.key)
-TANDEM_FIELDS(SequenceNote, m.id, m.seconds)
+TANDEM_FIELDS(SequenceNote, m.id, m.seconds, m.stored_memory)
 TANDEM_FIELDS(TokenLogprobs, m.logprob, m.top)
-TANDEM_FIELDS(SequenceDone, m.id, m.reason, m.stop_token, m.completion_tokens, m.token_ids,
-              m.cumulative_logprob, m.logprobs, m.start_seconds, m.end_seconds)
+TANDEM_FIELDS(SequenceOutput, m.reason, m.stop_token, m.token_ids, m.logprobs, m.score)
+TANDEM_FIELDS(SequenceDone, m.id, m.outputs, m.pages_copied, m.start_seconds, m.end_seconds)
+TANDEM_FIELDS(StreamedTokens, m.tokens)
+TANDEM_FIELDS(FinishSequence, m.decoder_group, m.id)
 TANDEM_FIELDS(ForwardRow, m.memory, m.token_ids, m.positions)
 TANDEM_FIELDS(ForwardDecode, m.decoder_group, m.taps, m.rows)
-TANDEM_FIELDS(ForwardEncode, m.wants_states, m.taps, m.batch.batch_id, m.batch.encoder_group,
-              m.batch.decoder_group, m.batch.items)
+TANDEM_FIELDS(ForwardEncode, m.wants_states, m.taps, m.batch)
 TANDEM_FIELDS(ForwardTensor, m.name, m.last, m.first_row, m.rows, m.first_column, m.cols, m.data)
 #undef TANDEM_FIELDS
 
@@ -83,14 +98,18 @@ TANDEM_FIELDS(ForwardTensor, m.name, m.last, m.first_row, m.rows, m.first_column
 template <class A, class M>
 void Fields(A& field, M& message) {
   using Message = std::remove_const_t<M>;
-  if constexpr (std::is_same_v<Message, EncodeItem>) {
-    FieldsOfEncodeItem(field, message);
-  } else if constexpr (std::is_same_v<Message, TokenLogprobs>) {
-    FieldsOfTokenLogprobs(field, message);
-  } else {
-    static_assert(std::is_same_v<Message, ForwardRow>);
-    FieldsOfForwardRow(field, message);
-  }
+#define TANDEM_PART(Part) \
+  if constexpr (std::is_same_v<Message, Part>) return FieldsOf##Part(field, message);
+  TANDEM_PART(EncodeItem)
+  TANDEM_PART(EncodeBatch)
+  TANDEM_PART(TokenLogprobs)
+  TANDEM_PART(SequenceOutput)
+  TANDEM_PART(BadWord)
+  TANDEM_PART(ChoiceSpec)
+  TANDEM_PART(BeamSpec)
+  TANDEM_PART(SequenceSpec)
+  TANDEM_PART(ForwardRow)
+#undef TANDEM_PART
 }
 
 }  // namespace
@@ -118,6 +137,8 @@ TANDEM_MESSAGE(Admit)
 TANDEM_MESSAGE(ReleaseMemory)
 TANDEM_MESSAGE(SequenceNote)
 TANDEM_MESSAGE(SequenceDone)
+TANDEM_MESSAGE(StreamedTokens)
+TANDEM_MESSAGE(FinishSequence)
 TANDEM_MESSAGE(ForwardDecode)
 TANDEM_MESSAGE(ForwardEncode)
 TANDEM_MESSAGE(ForwardTensor)

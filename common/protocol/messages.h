@@ -1,9 +1,9 @@
 // What ranks say to each other, beside the collectives of a group. Described in docs/protocol.md.
 //
 // Coordinator -> leader of a group (its TP rank 0): EncodeBatch, Admit, ReleaseMemory,
-// ForwardEncode, ForwardDecode. Leader -> its island's scheduler: GroupStatus. Scheduler ->
-// members: Order, Shutdown. Encoder rank -> decoder rank: EncoderOutput. Leader -> coordinator: the
-// rest.
+// FinishSequence, ForwardEncode, ForwardDecode. Leader -> its island's scheduler: GroupStatus.
+// Scheduler -> members: Order, Shutdown. Encoder rank -> decoder rank: EncoderOutput. Leader ->
+// coordinator: the rest.
 #ifndef TANDEM_COMMON_PROTOCOL_MESSAGES_H_
 #define TANDEM_COMMON_PROTOCOL_MESSAGES_H_
 
@@ -33,6 +33,9 @@ enum class MessageKind : uint16_t {  // Wire format: append, never renumber.
   kForwardEncode = 12,               // coordinator -> encoder leader
   kForwardDecode = 13,               // coordinator -> decoder leader
   kForwardTensor = 14,               // any rank -> coordinator
+  kTokens = 15,                      // decoder leader -> coordinator
+  kFinishSequence = 16,              // coordinator -> decoder leader
+  kEmbedded = 17,                    // encoder leader -> coordinator: an EncoderOutput
 };
 
 // A group of the layout, by its place in the list of all groups (AllGroups in layout_groups.h).
@@ -66,10 +69,14 @@ struct EncodeItem {
   std::vector<int32_t> positions;
 };
 
+// What of a prompt's states goes to the coordinator: all rows, their mean, the last one.
+enum class Pooling : uint8_t { kNone = 0, kMean = 1, kLast = 2 };
+
 struct EncodeBatch {
   uint64_t batch_id = 0;
   GroupId encoder_group = 0;
-  GroupId decoder_group = 0;
+  GroupId decoder_group = 0;  // Where the states go; -1: to the coordinator, pooled, in fp32.
+  Pooling pooling = Pooling::kNone;
   std::vector<EncodeItem> items;
 
   std::vector<std::byte> Encode() const;
@@ -103,7 +110,44 @@ struct Encoded {
   static absl::StatusOr<Encoded> Decode(absl::Span<const std::byte> bytes);
 };
 
-// A sequence to decode: everything the decoder knows of a request.
+struct TokenBias {
+  int32_t id = 0;
+  float bias = 0;
+};
+
+// Ids of a word that an answer may not hold: the last is forbidden behind the others.
+struct BadWord {
+  std::vector<int32_t> token_ids;
+};
+
+enum class EarlyStop : uint8_t { kFalse = 0, kTrue = 1, kNever = 2 };  // As transformers has them.
+
+// How tokens are chosen; the defaults choose the most probable one. The fields and their order:
+// docs/decoding.md.
+struct ChoiceSpec {
+  float temperature = 0;  // 0: the best; above: at random.
+  int32_t top_k = 0;      // 0: off.
+  float top_p = 1;        // 1: off.
+  float min_p = 0;        // 0: off.
+  uint64_t seed = 0;
+  uint32_t sample = 0;  // Which of the request's samples.
+  float repetition_penalty = 1;
+  float presence_penalty = 0;
+  float frequency_penalty = 0;
+  int32_t no_repeat_ngram_size = 0;        // 0: off.
+  std::vector<BadWord> bad_words = {};     // None empty.
+  std::vector<TokenBias> logit_bias = {};  // Sorted by id, each once.
+};
+
+// Beam search, as transformers does it.
+struct BeamSpec {
+  int32_t num_beams = 1;    // 1: none.
+  int32_t num_outputs = 1;  // The best are returned; at most num_beams.
+  float length_penalty = 1;
+  EarlyStop early_stopping = EarlyStop::kFalse;
+};
+
+// A sequence to decode: everything the decoder knows of a request (one of its samples).
 struct SequenceSpec {
   SequenceId id = 0;
   MemoryKey memory = 0;
@@ -112,6 +156,11 @@ struct SequenceSpec {
   int32_t min_tokens = 0;               // Stop tokens are forbidden before.
   std::vector<int32_t> stop_token_ids;  // Sorted; the eos ids among them unless ignored.
   int32_t num_logprobs = -1;            // Alternatives a token; -1: no log-probabilities.
+  ChoiceSpec choice;
+  BeamSpec beams;
+  uint8_t streams = 0;  // The coordinator is told each token as it comes.
+  // Not empty: nothing is generated; these tokens get their log-probabilities, in one pass.
+  std::vector<int32_t> target;
 };
 
 struct Admit {
@@ -133,28 +182,66 @@ struct ReleaseMemory {
 // SequenceStarted and SequenceEvicted.
 struct SequenceNote {
   SequenceId id = 0;
-  double seconds = 0;  // Since the epoch, on the leader's clock.
+  double seconds = 0;         // Since the epoch, on the leader's clock.
+  uint8_t stored_memory = 0;  // Started: its encoder memory's K/V were computed for it.
 
   std::vector<std::byte> Encode() const;
   static absl::StatusOr<SequenceNote> Decode(absl::Span<const std::byte> bytes);
 };
 
-enum class SequenceEnd : uint8_t { kStop = 0, kLength = 1, kNonfinite = 2 };
+// The tokens that a step added to sequences that stream.
+struct StreamedToken {
+  SequenceId id = 0;
+  int32_t token = 0;
+};
+struct StreamedTokens {
+  std::vector<StreamedToken> tokens;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<StreamedTokens> Decode(absl::Span<const std::byte> bytes);
+};
+
+// The coordinator has all of a sequence that it wants: its SequenceDone may come at once. One that
+// is done already is left alone.
+struct FinishSequence {
+  GroupId decoder_group = 0;
+  SequenceId id = 0;
+
+  std::vector<std::byte> Encode() const;
+  static absl::StatusOr<FinishSequence> Decode(absl::Span<const std::byte> bytes);
+};
+
+enum class SequenceEnd : uint8_t {
+  kStop = 0,
+  kLength = 1,
+  kNonfinite = 2,  // A logit was NaN or infinite.
+  kFinished = 3,   // As the coordinator wanted, or all targets have their log-probabilities.
+  kNoToken = 4,    // Every token was forbidden.
+};
 
 struct TokenLogprobs {
   float logprob = 0;
   std::vector<Candidate> top;  // logit holds the log-probability.
 };
 
-struct SequenceDone {
-  SequenceId id = 0;
+struct SequenceOutput {
   SequenceEnd reason = SequenceEnd::kLength;
   int32_t stop_token = -1;
-  int32_t completion_tokens = 0;   // The stop token included.
   std::vector<int32_t> token_ids;  // Without the stop token.
-  float cumulative_logprob = 0;    // With log-probabilities only.
+  // With log-probabilities: one a token, and the stop token's behind them.
   std::vector<TokenLogprobs> logprobs;
-  double start_seconds = 0;  // As in Encoded: joined the batch, left it.
+  float score = 0;  // A beam's.
+
+  int64_t completion_tokens() const {
+    return static_cast<int64_t>(token_ids.size()) + (reason == SequenceEnd::kStop ? 1 : 0);
+  }
+};
+
+struct SequenceDone {
+  SequenceId id = 0;
+  std::vector<SequenceOutput> outputs;  // One; a beam search's best ones, best first.
+  int64_t pages_copied = 0;             // K/V pages copied when beams parted.
+  double start_seconds = 0;             // As in Encoded: joined the batch, left it.
   double end_seconds = 0;
 
   std::vector<std::byte> Encode() const;

@@ -23,7 +23,9 @@
 #include "common/base/nearest_name.h"
 #include "common/base/status_macros.h"
 #include "coordinator/cli/config_file.h"
+#include "coordinator/cli/generation_config.h"
 #include "coordinator/cli/help.h"
+#include "coordinator/cli/version.h"
 
 namespace tandem {
 namespace {
@@ -55,6 +57,12 @@ std::vector<std::string> WithHyphens(Verb verb, const std::vector<std::string>& 
     const int option = FindOption(verb, absl::string_view(name).substr(2));
     is_value = equals == arg.size() && option >= 0 &&
                OptionTable()[static_cast<size_t>(option)].type != OptionType::kFlag;
+    if (name.size() == 3 && option >= 0) {
+      // --n: of one letter, cxxopts knows -n alone, with its value in a word of its own.
+      words.push_back(name.substr(1));
+      if (equals < arg.size()) words.push_back(arg.substr(equals + 1));
+      continue;
+    }
     words.push_back(name + arg.substr(equals));
   }
   return words;
@@ -84,6 +92,7 @@ struct RawFlags {
   std::map<int, std::string> values;
   std::vector<std::string> positional;
   bool help = false;
+  bool version = false;
 };
 
 absl::StatusOr<RawFlags> ParseFlags(Verb verb, const std::vector<std::string>& args) {
@@ -97,6 +106,7 @@ absl::StatusOr<RawFlags> ParseFlags(Verb verb, const std::vector<std::string>& a
     parser.allow_unrecognised_options();
     auto add = parser.add_options();
     add("h,help", "");
+    add("version", "");
     for (const OptionInfo& option : OptionTable()) {
       if (!option.BelongsTo(verb)) continue;
       // All are text here: one place checks values, wherever they come from.
@@ -105,16 +115,23 @@ absl::StatusOr<RawFlags> ParseFlags(Verb verb, const std::vector<std::string>& a
       add(std::string(option.name), "", value);
     }
     const cxxopts::ParseResult parsed = parser.parse(static_cast<int>(argv.size()), argv.data());
+    // Of texts that were given several times, all count.
+    std::map<std::string, std::vector<std::string>> texts;
+    for (const auto& argument : parsed.arguments())
+      texts[argument.key()].push_back(argument.value());
     for (const std::string& rest : parsed.unmatched()) {
       if (rest.size() > 1 && rest[0] == '-' && rest != "--") return UnknownFlag(verb, rest);
       raw.positional.push_back(rest);
     }
     raw.help = parsed.count("help") > 0;
+    raw.version = parsed.count("version") > 0;
     for (size_t i = 0; i < OptionTable().size(); ++i) {
       const OptionInfo& option = OptionTable()[i];
       const std::string name(option.name);
       if (!option.BelongsTo(verb) || parsed.count(name) == 0) continue;
-      raw.values[static_cast<int>(i)] = parsed[name].as<std::string>();
+      const bool several = option.type == OptionType::kTexts && texts[name].size() > 1;
+      raw.values[static_cast<int>(i)] =
+          several ? TextsValue(texts[name]) : parsed[name].as<std::string>();
     }
   } catch (const cxxopts::exceptions::exception& error) {
     return UsageError(absl::StrCat(error.what(), " (tandem ", NameOf(verb), " --help)"));
@@ -177,7 +194,7 @@ absl::Status Need(const Options& options, absl::string_view name, absl::string_v
   return UsageError(absl::StrCat("--", name, " is missing: ", hint));
 }
 
-absl::Status CheckLayoutFlags(Options* options) {
+absl::Status ResolveLayoutFlags(Options* options) {
   for (const absl::string_view name :
        {"encoder-tp", "decoder-tp", "vision-tp", "encoder-groups", "decoder-groups",
         "vision-groups", "replicas", "colocate", "coordinator"}) {
@@ -192,22 +209,37 @@ absl::Status CheckUtf8(const Options& options, absl::string_view name) {
   return UsageError(absl::StrCat("--", name, ": byte ", at + 1, " is not UTF-8"));
 }
 
+bool HasOnePrompt(const Options& options) {
+  return options.IsGiven("prompt") || options.IsGiven("prompt-token-ids");
+}
+
+// Which of several settings hold, and what follows from others: all that --print-config shows.
+absl::Status Resolve(Options* options) {
+  const Verb verb = options->verb();
+  if (verb == Verb::kTokenize) return KeepStrongest({"model", "tokenizer"}, options);
+  if (TakesRequests(verb) || verb == Verb::kForward) {
+    TANDEM_RETURN_IF_ERROR(ResolveLayoutFlags(options));
+  }
+  if (verb != Verb::kGenerate) return absl::OkStatus();
+  TANDEM_RETURN_IF_ERROR(KeepStrongest({"input", "prompt", "prompt-token-ids"}, options));
+  TANDEM_RETURN_IF_ERROR(KeepStrongest({"decoder-prompt", "decoder-prompt-token-ids"}, options));
+  if (!HasOnePrompt(*options)) return absl::OkStatus();
+  // One prompt is a question, not a job: its answer alone is shown. What a user says is stronger.
+  TANDEM_RETURN_IF_ERROR(
+      options->Set(FindOption(verb, "output"), "-", Origin::kBuiltIn, "--output"));
+  return options->Set(FindOption(verb, "log-level"), "warn", Origin::kBuiltIn, "--log-level");
+}
+
 absl::Status CheckGenerate(Options* options) {
   TANDEM_RETURN_IF_ERROR(Need(*options, "model", "give the checkpoint's folder"));
-  TANDEM_RETURN_IF_ERROR(KeepStrongest({"input", "prompt", "prompt-token-ids"}, options));
-  TANDEM_RETURN_IF_ERROR(CheckLayoutFlags(options));
   TANDEM_RETURN_IF_ERROR(CheckUtf8(*options, "prompt"));
   TANDEM_RETURN_IF_ERROR(CheckUtf8(*options, "decoder-prompt"));
-  const bool one_prompt = options->IsGiven("prompt") || options->IsGiven("prompt-token-ids");
   const bool needs_requests = !options->Flag("print-layout");
-  if (needs_requests && !one_prompt) {
+  if (needs_requests && !HasOnePrompt(*options)) {
     TANDEM_RETURN_IF_ERROR(
         Need(*options, "input", "give a file of requests, - for standard input, or --prompt TEXT"));
   }
-  if (one_prompt && !options->IsGiven("output")) {
-    TANDEM_RETURN_IF_ERROR(
-        options->Set(FindOption(Verb::kGenerate, "output"), "-", Origin::kBuiltIn, "--output"));
-  } else if (needs_requests && !options->Flag("dry-run")) {
+  if (needs_requests && !options->Flag("dry-run")) {
     TANDEM_RETURN_IF_ERROR(
         Need(*options, "output", "give a file for the results, or - for standard output"));
   }
@@ -217,21 +249,42 @@ absl::Status CheckGenerate(Options* options) {
     return UsageError(
         absl::StrCat("--min-tokens is ", min_tokens, ", more than --max-tokens, ", max_tokens));
   }
+  return SettleRequestDefaults(options);
+}
+
+absl::Status CheckScoreOrEmbed(const Options& options) {
+  TANDEM_RETURN_IF_ERROR(Need(options, "model", "give the checkpoint's folder"));
+  if (options.Flag("print-layout")) return absl::OkStatus();
+  TANDEM_RETURN_IF_ERROR(
+      Need(options, "input", "give a file of requests, or - for standard input"));
+  if (options.Flag("dry-run")) return absl::OkStatus();
+  TANDEM_RETURN_IF_ERROR(
+      Need(options, "output", "give a file for the results, or - for standard output"));
+  if (options.verb() != Verb::kEmbed || options.Text("pooling") != "none") {
+    return absl::OkStatus();
+  }
+  if (options.Text("output") == "-") {
+    return UsageError("--pooling none writes a safetensors file: --output needs its name");
+  }
+  if (options.Flag("normalize")) {
+    return UsageError("--normalize is for vectors: --pooling none gives whole states");
+  }
   return absl::OkStatus();
 }
 
 absl::Status CheckCombinations(Options* options) {
   switch (options->verb()) {
+    case Verb::kScore:
+    case Verb::kEmbed:
+      return CheckScoreOrEmbed(*options);
     case Verb::kGenerate:
       return CheckGenerate(options);
     case Verb::kForward:
       TANDEM_RETURN_IF_ERROR(Need(*options, "model", "give the checkpoint's folder"));
-      TANDEM_RETURN_IF_ERROR(CheckLayoutFlags(options));
       if (options->Flag("print-layout")) return absl::OkStatus();
       TANDEM_RETURN_IF_ERROR(Need(*options, "input", "give a safetensors file"));
       return Need(*options, "output", "give the safetensors file to write");
     case Verb::kTokenize:
-      TANDEM_RETURN_IF_ERROR(KeepStrongest({"model", "tokenizer"}, options));
       if (!options->Text("tokenizer").empty()) return absl::OkStatus();
       return Need(*options, "model", "give the checkpoint's folder, or --tokenizer FILE");
     case Verb::kInspect:
@@ -250,9 +303,12 @@ absl::Status TakePositional(const std::vector<std::string>& words, RawFlags* raw
   if (words.empty()) return absl::OkStatus();
   const int model = verb == Verb::kInspect ? FindOption(verb, "model") : -1;
   if (model < 0 || words.size() > 1 || raw->values.count(model) > 0) {
+    const absl::string_view hint =
+        verb == Verb::kGenerate ? "; flags say what it is: --model DIR, --prompt TEXT, --input FILE"
+                                : "";
     return UsageError(absl::StrCat("unexpected argument ",
-                                   JsonString(Shorten(words.back(), kShownBytes)), " (tandem ",
-                                   NameOf(verb), " --help)"));
+                                   JsonString(Shorten(words.back(), kShownBytes)), hint,
+                                   " (tandem ", NameOf(verb), " --help)"));
   }
   raw->values[model] = words.front();
   return absl::OkStatus();
@@ -262,6 +318,12 @@ absl::StatusOr<CommandLine> Printed(std::string text) {
   CommandLine line;
   line.action = CommandLine::Action::kPrint;
   line.text = std::move(text);
+  return line;
+}
+
+CommandLine Version() {
+  CommandLine line;
+  line.action = CommandLine::Action::kVersion;
   return line;
 }
 
@@ -279,6 +341,7 @@ absl::StatusOr<CommandLine> ParseVerb(Verb verb, const std::vector<std::string>&
                                       const CommandLineSources& sources) {
   TANDEM_ASSIGN_OR_RETURN(RawFlags raw, ParseFlags(verb, args));
   if (raw.help) return Printed(VerbHelp(verb));
+  if (raw.version) return Version();
   TANDEM_RETURN_IF_ERROR(TakePositional(raw.positional, &raw, verb));
   CommandLine line;
   line.options = Options(verb);
@@ -289,8 +352,13 @@ absl::StatusOr<CommandLine> ParseVerb(Verb verb, const std::vector<std::string>&
   }
   TANDEM_RETURN_IF_ERROR(ApplyEnvironment(sources, &line.options, &line.warnings));
   TANDEM_RETURN_IF_ERROR(ApplyConfig(sources, &line.options));
+  TANDEM_RETURN_IF_ERROR(Resolve(&line.options));
   if (line.options.Flag("print-config")) {
     line.action = CommandLine::Action::kPrint;
+    if (verb == Verb::kGenerate && !line.options.Text("model").empty()) {
+      GenerationConfigReport report;
+      TANDEM_RETURN_IF_ERROR(ApplyModelsGenerationConfig(sources, &line.options, &report));
+    }
     line.text = line.options.PrintConfig();
     return line;
   }
@@ -331,11 +399,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(const std::vector<std::string>& arg
     return UsageError(absl::StrCat("a verb is missing; ", VerbSentence(), " (tandem --help)"));
   }
   const std::string& first = args.front();
-  if (first == "--version") {
-    CommandLine line;
-    line.action = CommandLine::Action::kVersion;
-    return line;
-  }
+  if (first == "--version" || first == "version") return Version();
+  if (first == "--man-page") return Printed(ManPage(kVersion));
+  if (first == "--bash-completion") return Printed(BashCompletion());
   const bool help = first == "--help" || first == "-h" || first == "help";
   if (help && args.size() == 1) return Printed(ProgramHelp());
   const std::string& name = help ? args[1] : first;

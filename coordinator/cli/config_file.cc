@@ -36,17 +36,32 @@ std::string NearestKey(absl::string_view name) {
 }
 
 // The value as a flag's text.
-absl::StatusOr<std::string> TextOf(const YAML::Node& node, absl::string_view where) {
+absl::StatusOr<std::string> TextOf(const YAML::Node& node, OptionType type,
+                                   absl::string_view where) {
   if (node.IsScalar()) return node.Scalar();
   std::vector<std::string> parts;
-  if (!node.IsSequence()) return ConfigError(absl::StrCat(where, " must be a value, not a map"));
+  if (node.IsMap()) {
+    if (type != OptionType::kTokenBiases) {
+      return ConfigError(absl::StrCat(where, " must be a value, not a map"));
+    }
+    for (const auto& part : node) {
+      if (!part.first.IsScalar() || !part.second.IsScalar()) {
+        return ConfigError(absl::StrCat(where, " must be a map of token ids and numbers"));
+      }
+      parts.push_back(absl::StrCat(part.first.Scalar(), "=", part.second.Scalar()));
+    }
+    return absl::StrJoin(parts, ",");
+  }
+  if (type != OptionType::kTokenIds && type != OptionType::kTexts) {
+    return ConfigError(absl::StrCat(where, " must be one value, not a list"));
+  }
   for (const YAML::Node& part : node) {
     if (!part.IsScalar()) {
       return ConfigError(absl::StrCat(where, " must be a value or a list of values"));
     }
     parts.push_back(part.Scalar());
   }
-  return absl::StrJoin(parts, ",");
+  return type == OptionType::kTexts ? TextsValue(parts) : absl::StrJoin(parts, ",");
 }
 
 absl::Status ApplySetting(const YAML::Node& key, const YAML::Node& value, const std::string& path,
@@ -54,7 +69,11 @@ absl::Status ApplySetting(const YAML::Node& key, const YAML::Node& value, const 
   const std::string name = key.IsScalar() ? key.Scalar() : "";
   const std::string line = absl::StrCat(path, ":", key.Mark().line + 1, ": ");
   const std::string shown = Shorten(name, 64);
-  if (name == "config" || !BelongsToAnyVerb(name)) {
+  if (name == "config") {
+    return ConfigError(
+        absl::StrCat(line, "\"config\" does not stand in a settings file: one names no other"));
+  }
+  if (!BelongsToAnyVerb(name)) {
     return ConfigError(absl::StrCat(line, "unknown setting ", JsonString(shown),
                                     "; the nearest known one is ", JsonString(NearestKey(name))));
   }
@@ -62,10 +81,7 @@ absl::Status ApplySetting(const YAML::Node& key, const YAML::Node& value, const 
   if (option < 0 || value.IsNull()) return absl::OkStatus();
   const OptionInfo& info = OptionTable()[static_cast<size_t>(option)];
   const std::string where = absl::StrCat(line, shown);
-  if (value.IsSequence() && info.type != OptionType::kTokenIds) {
-    return ConfigError(absl::StrCat(where, " must be one value, not a list"));
-  }
-  TANDEM_ASSIGN_OR_RETURN(std::string text, TextOf(value, where));
+  TANDEM_ASSIGN_OR_RETURN(std::string text, TextOf(value, info.type, where));
   return options->Set(option, std::move(text), Origin::kConfigFile, where);
 }
 

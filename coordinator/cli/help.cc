@@ -1,8 +1,10 @@
 #include "coordinator/cli/help.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -36,22 +38,6 @@ std::string Wrapped(absl::string_view text, size_t indent) {
   return out;
 }
 
-// "--max-tokens N", "--load auto|map|copy|read".
-std::string FlagWithValue(const OptionInfo& option) {
-  const absl::string_view value =
-      option.type == OptionType::kChoice ? option.choices : option.value_name;
-  std::string flag = absl::StrCat("--", option.name);
-  if (!value.empty()) absl::StrAppend(&flag, " ", value);
-  if (option.type == OptionType::kFlag && option.default_value == "true") {
-    absl::StrAppend(&flag, "=false");
-  }
-  return flag;
-}
-
-bool ShowsDefault(const OptionInfo& option) {
-  return !option.default_value.empty() && option.type != OptionType::kFlag;
-}
-
 std::string Indented(absl::string_view lines) {
   std::string out;
   for (const absl::string_view line : absl::StrSplit(lines, '\n', absl::SkipEmpty())) {
@@ -80,6 +66,21 @@ std::string VerbsOf(const OptionInfo& option) {
     }
   }
   return names.size() == kNumVerbs ? "all" : absl::StrJoin(names, ", ");
+}
+
+// "generate, score, embed"; of OpenAI's bodies the ends of their urls.
+std::string FormsOf(const FieldInfo& field) {
+  constexpr std::pair<LineForm, absl::string_view> kForms[] = {
+      {LineForm::kGenerate, "generate"},     {LineForm::kScore, "score"},
+      {LineForm::kEmbed, "embed"},           {LineForm::kCompletions, "completions"},
+      {LineForm::kChat, "chat/completions"}, {LineForm::kEmbeddings, "embeddings"}};
+  std::vector<absl::string_view> names;
+  const bool own = field.BelongsTo(LineForm::kGenerate) || field.BelongsTo(LineForm::kScore) ||
+                   field.BelongsTo(LineForm::kEmbed);
+  for (const auto& [form, name] : kForms) {
+    if (field.BelongsTo(form) && (!own || form <= LineForm::kEmbed)) names.push_back(name);
+  }
+  return absl::StrJoin(names, ", ");
 }
 
 std::string ReferenceVerbs() {
@@ -113,24 +114,69 @@ std::string ReferenceFlags() {
   return out;
 }
 
+void AppendFieldRows(absl::FunctionRef<bool(const FieldInfo&)> wanted, bool with_forms,
+                     std::string* out) {
+  for (const FieldInfo& field : FieldTable()) {
+    if (!wanted(field)) continue;
+    absl::StrAppend(out, "| `", field.name, "` | ");
+    if (with_forms) absl::StrAppend(out, FormsOf(field), " | ");
+    absl::StrAppend(out, Cell(field.expects), " | ", Cell(field.default_text), " | ",
+                    Cell(field.note), field.served ? "" : "; this version serves the default alone",
+                    " |\n");
+  }
+}
+
+bool IsOwn(const FieldInfo& field) {
+  return field.BelongsTo(LineForm::kGenerate) || field.BelongsTo(LineForm::kScore) ||
+         field.BelongsTo(LineForm::kEmbed);
+}
+
 std::string ReferenceFields() {
   std::string out =
       "\n## Requests\n\n"
       "One JSON object a line, UTF-8. Blank lines are skipped. `null` is the same as a field that "
-      "is "
-      "not there (`metadata` excepted). Where an integer is wanted, `2.0` is one and `2.5` is not; "
-      "an id is written without fraction and exponent. A field may stand in a line once. Arrays "
-      "and "
-      "objects are nested at most 64 deep, and numbers lie within the range of a double.\n\n"
-      "| field | value | default | what |\n| --- | --- | --- | --- |\n";
-  for (const FieldInfo& field : FieldTable()) {
-    absl::StrAppend(&out, "| `", field.name, "` | ", Cell(field.expects), " | ",
-                    Cell(field.default_text), " | ", Cell(field.note),
-                    field.served         ? ""
-                    : field.note.empty() ? "checked; this version serves the default alone"
-                                         : "; this version serves the default alone",
-                    " |\n");
-  }
+      "is not there (`metadata` excepted). Where an integer is wanted, `2.0` is one and `2.5` is "
+      "not; an id is written without fraction and exponent. A field may stand in a line once. "
+      "Arrays and objects are nested at most 64 deep, and numbers lie within the range of a "
+      "double.\n\n"
+      "| field | of | value | default | what |\n| --- | --- | --- | --- | --- |\n";
+  AppendFieldRows(IsOwn, /*with_forms=*/true, &out);
+  absl::StrAppend(
+      &out,
+      "\nThe defaults are those of the flags of the same names, which flags, environment, "
+      "`--config` and the model's `generation_config.json` may change. What a line says wins over "
+      "what it inherits from them: where the line asks for a way of decoding that excludes an "
+      "inherited one (`num_beams` above 1 against `temperature` above 0, `stop`, or a `best_of` "
+      "that is not `n`), the inherited one is switched off for this line. Two of the line's own "
+      "that exclude each other are an error, and so are numbers that do not fit one another "
+      "(`min_tokens` above `max_tokens`, `n` above `best_of` or `num_beams`). Among flags, "
+      "environment, `--config` and `generation_config.json` the stronger wins in the same way.\n\n"
+      "`generation_config.json` sets `temperature` (with `do_sample`: without it or with `false` "
+      "decoding is greedy, as in transformers), `top_k`, `top_p`, `min_p`, `num_beams`, `n` "
+      "(`num_return_sequences`), `length_penalty`, `early_stopping`, `repetition_penalty`, "
+      "`no_repeat_ngram_size`, `stop` (`stop_strings`), `max_tokens` (`max_new_tokens`, or "
+      "`max_length` less the start token) and `min_tokens` (`min_new_tokens`, or `min_length` "
+      "less the start token). Its other options that change results are warned of. What it does "
+      "not say keeps the defaults above, not those of transformers (`top_k` 50, 20 tokens).\n\n"
+      "### OpenAI batch lines\n\n"
+      "A line with `custom_id`, or with `url` and `body`, is a line as OpenAI's Batch API takes "
+      "them; both kinds may stand in one file.\n\n"
+      "| field | value | default | what |\n| --- | --- | --- | --- |\n");
+  AppendFieldRows([](const FieldInfo& field) { return field.BelongsTo(LineForm::kBatchLine); },
+                  /*with_forms=*/false, &out);
+  absl::StrAppend(
+      &out,
+      "\nThe body has these fields, and for `/v1/completions` and `/v1/chat/completions` all "
+      "fields of decoding above, too (`top_k`, `num_beams`, ...). Where neither the line nor "
+      "flags, environment, `--config` or `generation_config.json` say otherwise, `temperature` is "
+      "1, and `max_tokens` of `/v1/completions` 16, as OpenAI has it. There is no chat template: "
+      "the text of the one user message is the prompt.\n\n"
+      "| field | of | value | default | what |\n| --- | --- | --- | --- | --- |\n");
+  AppendFieldRows(
+      [](const FieldInfo& field) {
+        return !IsOwn(field) && !field.BelongsTo(LineForm::kBatchLine);
+      },
+      /*with_forms=*/true, &out);
   return out;
 }
 
@@ -149,13 +195,32 @@ std::string ReferenceResults() {
       "the model takes 131,072 (use --truncate to cut it)\",\"param\":\"prompt\"},\"line\":9}\n"
       "```\n\n"
       "`token_ids` leaves the stop token out, `completion_tokens` counts it. `finish_reason` is "
-      "`stop` or `length`; `stop_reason` is the stop token's id, null with `length`. `logprobs` "
-      "is there where it was asked for, `metadata` where it was given, `\"truncated\":true` where "
-      "`--truncate` cut the prompt. `text` is null where the model folder has no tokenizer. "
-      "Numbers "
-      "are the shortest decimals that read back as the same fp32 value. `line` counts from 1. A "
-      "line "
-      "whose `id` cannot be read has the id of a line without one: its number from 0.\n\n"
+      "`stop` or `length`; `stop_reason` is the stop token's id or the stop string, null with "
+      "`length`. `logprobs` is there where it was asked for, `score` (a beam's, normalised by its "
+      "length) with beams, `metadata` where it was given, `\"truncated\":true` where `--truncate` "
+      "cut the prompt. `text` is null where the model folder has no tokenizer. Numbers are the "
+      "shortest decimals that read back as the same fp32 value. `line` counts from 1. A line whose "
+      "`id` cannot be read has the id of a line without one: its number from 0.\n\n"
+      "`score` and `embed` requests, and OpenAI batch lines (one line each):\n\n"
+      "```\n"
+      "{\"id\":\"7\",\"token_ids\":[88,301,1],\"logprobs\":[-0.01,-0.5,-0.002],"
+      "\"sum_logprob\":-0.512,\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3,"
+      "\"total_tokens\":12}}\n"
+      "{\"id\":\"7\",\"embedding\":[0.25,-1.5],\"usage\":{\"prompt_tokens\":9,"
+      "\"total_tokens\":9}}\n"
+      "{\"id\":\"batch_req_HASH\",\"custom_id\":\"r-1\",\"response\":{\"status_code\":200,"
+      "\"request_id\":\"req_HASH\",\"body\":{\"id\":\"cmpl-HASH\",\"object\":\"text_completion\","
+      "\"created\":0,\"model\":\"m\",\"choices\":[{\"text\":\"MMXXVI\",\"index\":0,"
+      "\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,"
+      "\"completion_tokens\":3,\"total_tokens\":12}}},\"error\":null}\n"
+      "{\"id\":\"batch_req_HASH\",\"custom_id\":\"r-2\",\"response\":{\"status_code\":400,"
+      "\"request_id\":\"req_HASH\",\"body\":{\"error\":{\"message\":\"n must be an integer from 1 "
+      "to 256, not 0\",\"type\":\"invalid_request_error\",\"param\":\"n\","
+      "\"code\":\"invalid_value\"}}},\"error\":null}\n"
+      "```\n\n"
+      "`HASH` is made of `custom_id` and the bytes of `body`, and `created` is 0, so that two runs "
+      "give the same bytes. The choices of the i-th of several prompts are numbered from i times "
+      "`n` on. `text_offset` counts the characters of `tokens`.\n\n"
       "### Error codes\n\n| code | what |\n| --- | --- |\n";
   for (const RequestErrorInfo& error : RequestErrorTable()) {
     absl::StrAppend(&out, "| `", error.name, "` | ", Cell(error.meaning), " |\n");
@@ -163,14 +228,66 @@ std::string ReferenceResults() {
   return out;
 }
 
+std::string ReferenceRunRecord() {
+  return "\n## The run record\n\n"
+         "`OUT.run.json` beside the results of `generate` is one JSON object: `version`, `commit`, "
+         "`command`, `working_directory`; `settings`, each with `value` and `origin`; `model` with "
+         "`path`, `identity` (a hash of configuration, index and tensor headers) and the "
+         "`tokenizer`'s; `compute_type`, `numerics_class` and `isa`; `layout` as a layout file, "
+         "and "
+         "`hosts` and `ranks` by rank; `launch`, `start` (weights are loaded), `end` and `seconds` "
+         "from `start`; `requests`, `answered`, `failed`, `errors` by code, `prompt_tokens` and "
+         "`completion_tokens`. It is written when the results are complete; fields may be added.\n";
+}
+
+std::string ReferenceExitCodes() {
+  std::string out = "\n## Exit codes\n\n| code | what |\n| --- | --- |\n";
+  for (const ExitCodeInfo& exit : ExitCodeTable()) {
+    absl::StrAppend(&out, "| ", exit.code, " | ", Cell(exit.meaning), " |\n");
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string FlagWithValue(const OptionInfo& option) {
+  const absl::string_view value =
+      option.type == OptionType::kChoice ? option.choices : option.value_name;
+  std::string flag = absl::StrCat("--", option.name);
+  if (!value.empty()) absl::StrAppend(&flag, " ", value);
+  if (option.type == OptionType::kFlag && option.default_value == "true") {
+    absl::StrAppend(&flag, "=false");
+  }
+  return flag;
+}
+
+bool ShowsDefault(const OptionInfo& option) {
+  return !option.default_value.empty() && option.type != OptionType::kFlag;
+}
+
+absl::Span<const ExitCodeInfo> ExitCodeTable() {
+  static constexpr ExitCodeInfo kCodes[] = {
+      {0, "all requests were answered"},
+      {1, "a bug of tandem's"},
+      {2, "usage, configuration or layout, before any rank computes"},
+      {3, "done, with failed requests"},
+      {4, "the model or the tokenizer"},
+      {5, "a rank or host is lost, or stalled"},
+      {6, "input or output"},
+      {75, "stopped on request; run it again to go on"},
+  };
+  return kCodes;
+}
 
 std::string ProgramHelp() {
   return absl::StrCat(
       "tandem - distributed inference of T5Gemma 2\n\nUsage:\n  tandem VERB [flags]\n"
       "  tandem VERB --help\n  tandem --version\n\nVerbs:\n",
       VerbList(),
-      "\nFor a first try:\n  tandem generate --model DIR --prompt TEXT --format text\n");
+      "\nFor a first try:\n  tandem generate --model DIR --prompt TEXT --format text\n"
+      "\nMade of the same table of flags:\n"
+      "  tandem --man-page           the manual, as man -l reads it\n"
+      "  tandem --bash-completion    completion for bash: source <(tandem --bash-completion)\n");
 }
 
 std::string VerbHelp(Verb verb) {
@@ -210,15 +327,7 @@ std::string ReferencePage() {
       "`coordinator/io/request_fields.cc`, `coordinator/io/request_error.cc`); a test fails when "
       "this page and they differ.\n\n",
       ReferenceVerbs(), ReferenceFlags(), ReferenceFields(), ReferenceResults(),
-      "\n## Exit codes\n\n| code | what |\n| --- | --- |\n"
-      "| 0 | all requests were answered |\n"
-      "| 1 | a bug of tandem's |\n"
-      "| 2 | usage, configuration or layout, before any rank computes |\n"
-      "| 3 | done, with failed requests |\n"
-      "| 4 | the model or the tokenizer |\n"
-      "| 5 | a rank or host is lost, or stalled |\n"
-      "| 6 | input or output |\n"
-      "| 75 | stopped on request; run it again to go on |\n");
+      ReferenceRunRecord(), ReferenceExitCodes());
 }
 
 }  // namespace tandem

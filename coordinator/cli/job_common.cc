@@ -30,11 +30,14 @@ SessionSettings MakeSessionSettings(const Options& options) {
   settings.weights_seed = static_cast<uint64_t>(options.Integer("weights-seed").value_or(0));
   settings.dtype = options.Text("dtype");
   settings.isa = options.Text("isa");
-  if (options.verb() == Verb::kGenerate) {
+  if (options.verb() == Verb::kGenerate || options.verb() == Verb::kScore) {
     settings.max_num_seqs = static_cast<int>(*options.Integer("max-num-seqs"));
     settings.kv_cache_mb = options.Integer("kv-cache-mb").value_or(0);
+  }
+  if (TakesRequests(options.verb())) {
     settings.max_model_len = options.Integer("max-model-len").value_or(0);
   }
+  settings.decodes = options.verb() != Verb::kEmbed;
   return settings;
 }
 

@@ -9,15 +9,20 @@ namespace {
 constexpr uint32_t Bit(Verb verb) { return 1u << static_cast<int>(verb); }
 
 constexpr uint32_t kGenerate = Bit(Verb::kGenerate);
+constexpr uint32_t kScore = Bit(Verb::kScore);
+constexpr uint32_t kEmbed = Bit(Verb::kEmbed);
 constexpr uint32_t kForward = Bit(Verb::kForward);
 constexpr uint32_t kTokenize = Bit(Verb::kTokenize);
 constexpr uint32_t kInspect = Bit(Verb::kInspect);
 constexpr uint32_t kInit = Bit(Verb::kInit);
-constexpr uint32_t kCompute = kGenerate | kForward;
+constexpr uint32_t kDecode = kGenerate | kScore;
+constexpr uint32_t kRequests = kGenerate | kScore | kEmbed;
+constexpr uint32_t kCompute = kRequests | kForward;
 constexpr uint32_t kAll = (1u << kNumVerbs) - 1;
 
 constexpr int64_t kMaxInt32 = 2147483647;
 constexpr int64_t kMaxInt64 = 9223372036854775807;
+constexpr int64_t kMinInt64 = -kMaxInt64 - 1;
 
 constexpr VerbInfo kVerbs[] = {
     {"generate", "answers requests: a file of them, or one from the command line",
@@ -26,6 +31,16 @@ constexpr VerbInfo kVerbs[] = {
      "tandem generate --model DIR --input requests.jsonl --output results.jsonl\n"
      "mpirun -np 4 tandem generate --model DIR --input requests.jsonl --output results.jsonl \\\n"
      "    --encoder-tp 1 --decoder-tp 2 --coordinator own\n"},
+    {"score", "gives the log-probabilities of given answers: a file of prompts with targets",
+     "score --model DIR --input FILE --output FILE [flags]",
+     "echo '{\"prompt\": \"roman: 1448\", \"target\": \"MCDXLVIII\"}' |\n"
+     "    tandem score --model DIR --input - --output -\n"
+     "mpirun -np 4 tandem score --model DIR --input targets.jsonl --output scores.jsonl\n"},
+    {"embed", "gives the encoder's states of prompts, pooled to a vector each or whole",
+     "embed --model DIR --input FILE --output FILE [flags]",
+     "echo '{\"prompt\": \"roman: 1448\"}' | tandem embed --model DIR --input - --output -\n"
+     "tandem embed --model DIR --input prompts.jsonl --output vectors.jsonl --normalize\n"
+     "tandem embed --model DIR --input prompts.jsonl --output F.safetensors --pooling none\n"},
     {"forward", "runs the model once on tensors of a safetensors file, and writes what comes out",
      "forward --model DIR --input IN.safetensors --output OUT.safetensors [flags]",
      "tandem forward --model DIR --input in.safetensors --output out.safetensors --taps\n"},
@@ -59,11 +74,23 @@ constexpr OptionInfo kOptions[] = {
      "a preset (t5gemma2_270m_270m, t5gemma2_1b_1b, t5gemma2_4b_4b) or a config.json"},
     {"tokenizer", kTokenize, T::kText, G::kInputOutput, "FILE", "", "", 0, 0,
      "a tokenizer.json or tokenizer.model, in place of --model"},
-    {"input", kGenerate, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
+    {"input", kRequests, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
      "requests, one JSON object a line; - is standard input"},
     {"input", kForward, T::kText, G::kInputOutput, "FILE", "", "", 0, 0,
      "a safetensors file with encoder_token_ids, encoder_padding_mask, decoder_token_ids and "
      "decoder_padding_mask"},
+    {"output", kScore, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
+     "results, one JSON object a line; - is standard output. FILE.run.json beside it tells what "
+     "the "
+     "job was"},
+    {"output", kEmbed, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
+     "results, one JSON object a line; - is standard output; with --pooling none a safetensors "
+     "file "
+     "with a tensor [tokens, hidden] for each id. FILE.run.json beside it tells what the job was"},
+    {"pooling", kEmbed, T::kChoice, G::kInputOutput, "", "mean", "mean|last|none", 0, 0,
+     "of the prompt's states: their mean, the last one, or all of them"},
+    {"normalize", kEmbed, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+     "vectors of unit length"},
     {"output", kGenerate, T::kText, G::kInputOutput, "FILE|-", "", "", 0, 0,
      "results, one JSON object a line; - is standard output (the default with --prompt). "
      "FILE.run.json beside it tells what the job was"},
@@ -77,22 +104,23 @@ constexpr OptionInfo kOptions[] = {
     {"prompt-token-ids", kGenerate, T::kTokenIds, G::kInputOutput, "ID,ID,...", "", "", 0, 0,
      "one request with these tokens, in place of --input"},
     {"format", kGenerate, T::kChoice, G::kInputOutput, "", "jsonl", "text|jsonl", 0, 0,
-     "jsonl: result lines; text: the answers alone"},
+     "jsonl: result lines; text: the answers alone (of a request that fails the log tells, and its "
+     "line is empty)"},
     {"format", kInspect, T::kChoice, G::kInputOutput, "", "text", "text|json", 0, 0,
      "text: for reading; json: for programs"},
-    {"unordered", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+    {"unordered", kRequests, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
      "results as they finish, not in the input's order"},
-    {"reorder-window", kGenerate, T::kInteger, G::kInputOutput, "N", "4096", "", 1, 1048576,
+    {"reorder-window", kRequests, T::kInteger, G::kInputOutput, "N", "4096", "", 1, 1048576,
      "results that may wait for an earlier one; when so many do, no request is admitted"},
-    {"max-line-bytes", kGenerate, T::kInteger, G::kInputOutput, "N", "16777216", "", 1, 1073741824,
+    {"max-line-bytes", kRequests, T::kInteger, G::kInputOutput, "N", "16777216", "", 1, 1073741824,
      "a longer line gets an error result"},
-    {"ignore-unknown-fields", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+    {"ignore-unknown-fields", kRequests, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
      "pass over fields that requests do not have, in place of an error result"},
-    {"truncate", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+    {"truncate", kRequests, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
      "keep the first tokens of a prompt that is too long, in place of an error result"},
-    {"no-special-in-prompt", kGenerate, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
+    {"no-special-in-prompt", kRequests, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
      "refuse special tokens inside the text of prompts"},
-    {"add-bos", kGenerate | kTokenize, T::kChoice, G::kInputOutput, "", "auto", "auto|always|never",
+    {"add-bos", kRequests | kTokenize, T::kChoice, G::kInputOutput, "", "auto", "auto|always|never",
      0, 0, "the token in front of text; auto: as the tokenizer's files say"},
     {"decode", kTokenize, T::kFlag, G::kInputOutput, "", "false", "", 0, 0, "ids in, text out"},
     {"keep-special", kTokenize, T::kFlag, G::kInputOutput, "", "false", "", 0, 0,
@@ -113,6 +141,44 @@ constexpr OptionInfo kOptions[] = {
      "log-probabilities, with that many alternatives a token"},
     {"decoder-prompt", kGenerate, T::kText, G::kRequest, "TEXT", "", "", 0, 0,
      "what each answer begins with"},
+    {"decoder-prompt-token-ids", kGenerate, T::kTokenIds, G::kRequest, "ID,ID,...", "", "", 0, 0,
+     "the same as tokens, in place of --decoder-prompt"},
+    {"temperature", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
+     "above 0: answers are drawn; 0: the likeliest token at each step"},
+    {"top-k", kGenerate, T::kInteger, G::kRequest, "N", "0", "", 0, kMaxInt32,
+     "draw from that many of the most likely tokens; 0: from all"},
+    {"top-p", kGenerate, T::kNumber, G::kRequest, "X", "1", "", 0, 0,
+     "draw from the most likely tokens that together have this probability"},
+    {"min-p", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
+     "draw from tokens that have this share of the likeliest one's probability"},
+    {"seed", kGenerate, T::kInteger, G::kRequest, "N", "0", "", kMinInt64, kMaxInt64,
+     "seed of the job: a request without a seed of its own gets one made of this and its id"},
+    {"n", kGenerate, T::kInteger, G::kRequest, "N", "1", "", 1, 256, "answers to each prompt"},
+    {"best-of", kGenerate, T::kInteger, G::kRequest, "N", "n", "", 1, 256,
+     "answers that are drawn, of which the n most likely are given back"},
+    {"num-beams", kGenerate, T::kInteger, G::kRequest, "N", "1", "", 1, 64, "above 1: beam search"},
+    {"length-penalty", kGenerate, T::kNumber, G::kRequest, "X", "1", "", 0, 0,
+     "a beam's score is its log-probability divided by its length to this power"},
+    {"early-stopping", kGenerate, T::kChoice, G::kRequest, "", "false", "false|true|never", 0, 0,
+     "when a beam search ends; true: with num-beams finished ones"},
+    {"repetition-penalty", kGenerate, T::kNumber, G::kRequest, "X", "1", "", 0, 0,
+     "above 1: tokens of the answer become less likely"},
+    {"presence-penalty", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
+     "taken off the logits of tokens that the answer holds"},
+    {"frequency-penalty", kGenerate, T::kNumber, G::kRequest, "X", "0", "", 0, 0,
+     "the same, as often as it holds them"},
+    {"no-repeat-ngram-size", kGenerate, T::kInteger, G::kRequest, "N", "0", "", 0, kMaxInt32,
+     "no run of that many tokens comes twice; 0: off"},
+    {"bad-words", kGenerate, T::kTexts, G::kRequest, "TEXT", "", "", 0, 0,
+     "text that no answer holds; may be given several times, or as a JSON array of strings"},
+    {"logit-bias", kGenerate, T::kTokenBiases, G::kRequest, "ID=X,ID=X,...", "", "", 0, 0,
+     "added to the logits of these tokens"},
+    {"stop", kGenerate, T::kTexts, G::kRequest, "TEXT", "", "", 0, 0,
+     "an answer ends before this text; may be given several times, or as a JSON array of strings"},
+    {"include-stop-str-in-output", kGenerate, T::kFlag, G::kRequest, "", "false", "", 0, 0,
+     "the answer keeps the stop text"},
+    {"skip-special-tokens", kGenerate, T::kFlag, G::kRequest, "", "true", "", 0, 0,
+     "the answer's text leaves special tokens out"},
 
     // Which rank does what.
     {"layout", kCompute, T::kText, G::kLayout, "FILE", "", "", 0, 0,
@@ -141,13 +207,13 @@ constexpr OptionInfo kOptions[] = {
     // How it computes.
     {"threads", kCompute, T::kInteger, G::kEngine, "N", "auto", "", 1, 1024,
      "compute threads a rank; auto: as many as the rank has cores"},
-    {"max-num-seqs", kGenerate, T::kInteger, G::kEngine, "N", "32", "", 1, 4096,
+    {"max-num-seqs", kDecode, T::kInteger, G::kEngine, "N", "32", "", 1, 4096,
      "sequences in a decoder step"},
-    {"max-batch-tokens", kGenerate, T::kInteger, G::kEngine, "N", "4096", "", 1, 16777216,
+    {"max-batch-tokens", kRequests, T::kInteger, G::kEngine, "N", "4096", "", 1, 16777216,
      "tokens in an encoder batch"},
-    {"kv-cache-mb", kGenerate, T::kInteger, G::kEngine, "N", "auto", "", 1, 16777216,
+    {"kv-cache-mb", kDecode, T::kInteger, G::kEngine, "N", "auto", "", 1, 16777216,
      "K/V memory of a decoder rank, in MiB"},
-    {"max-model-len", kGenerate, T::kInteger, G::kEngine, "N", "auto", "", 1, kMaxInt32,
+    {"max-model-len", kRequests, T::kInteger, G::kEngine, "N", "auto", "", 1, kMaxInt32,
      "the longest prompt in tokens; auto: the model's max_position_embeddings. More is possible, "
      "with a warning"},
     {"dtype", kCompute, T::kChoice, G::kEngine, "", "auto",
@@ -169,10 +235,11 @@ constexpr OptionInfo kOptions[] = {
      "a YAML file of settings (max_tokens: 64)"},
     {"print-config", kAll, T::kFlag, G::kSettings, "", "false", "", 0, 0,
      "print every setting with where it came from, and end"},
-    {"dry-run", kGenerate, T::kFlag, G::kSettings, "", "false", "", 0, 0,
-     "check layout, memory, the model's headers and every request, read no weights, and end"},
+    {"dry-run", kRequests, T::kFlag, G::kSettings, "", "false", "", 0, 0,
+     "check layout, memory, the model's headers and every request, read no weights, print what the "
+     "job would be, and end"},
     {"log-level", kAll, T::kChoice, G::kSettings, "", "info", "error|warn|info|debug|trace", 0, 0,
-     "what is logged, on standard error"},
+     "what is logged, on standard error; with --prompt the default is warn"},
     {"log-format", kAll, T::kChoice, G::kSettings, "", "text", "text|json", 0, 0,
      "json: one object a line"},
     {"quiet", kAll, T::kFlag, G::kSettings, "", "false", "", 0, 0,
@@ -194,8 +261,9 @@ bool SameName(absl::string_view a, absl::string_view b) {
 absl::Span<const VerbInfo> VerbTable() { return kVerbs; }
 
 const Verb* FindVerb(absl::string_view name) {
-  static constexpr Verb kAllVerbs[] = {Verb::kGenerate, Verb::kForward, Verb::kTokenize,
-                                       Verb::kInspect,  Verb::kInit,    Verb::kEnv};
+  static constexpr Verb kAllVerbs[] = {Verb::kGenerate, Verb::kScore,    Verb::kEmbed,
+                                       Verb::kForward,  Verb::kTokenize, Verb::kInspect,
+                                       Verb::kInit,     Verb::kEnv};
   for (const Verb& verb : kAllVerbs) {
     if (name == NameOf(verb)) return &verb;
   }

@@ -11,8 +11,21 @@
 
 namespace tandem {
 
-enum class Verb : uint8_t { kGenerate, kForward, kTokenize, kInspect, kInit, kEnv };
-inline constexpr int kNumVerbs = 6;
+enum class Verb : uint8_t {
+  kGenerate,
+  kScore,
+  kEmbed,
+  kForward,
+  kTokenize,
+  kInspect,
+  kInit,
+  kEnv,
+};
+inline constexpr int kNumVerbs = 8;
+// Whether it reads lines of requests and writes lines of results.
+inline bool TakesRequests(Verb verb) {
+  return verb == Verb::kGenerate || verb == Verb::kScore || verb == Verb::kEmbed;
+}
 
 struct VerbInfo {
   absl::string_view name;
@@ -32,6 +45,10 @@ enum class OptionType : uint8_t {
   kText,      //
   kChoice,    // One of `choices`.
   kTokenIds,  // Integers from 0 to 2^31 - 1 with commas between them.
+  // Of requests' fields; their bounds are the field's (request_fields.h).
+  kNumber,       //
+  kTexts,        // May be given several times; or a JSON array of strings.
+  kTokenBiases,  // ID=BIAS,ID=BIAS
 };
 
 enum class OptionGroup : uint8_t { kInputOutput, kRequest, kLayout, kEngine, kSettings };

@@ -1,12 +1,16 @@
 #include "coordinator/cli/options.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/base/check.h"
@@ -33,6 +37,69 @@ std::optional<int64_t> ParseInteger(absl::string_view text) {
 bool IsTokenId(absl::string_view text) {
   const std::optional<int64_t> id = ParseInteger(text);
   return id.has_value() && *id >= 0 && *id <= std::numeric_limits<int32_t>::max();
+}
+
+std::string ConfigKey(absl::string_view name) { return absl::StrReplaceAll(name, {{"-", "_"}}); }
+
+const FieldInfo& FieldOf(const OptionInfo& option) {
+  Field field;
+  const FieldInfo* info = FindField(LineForm::kGenerate, ConfigKey(option.name), &field);
+  TANDEM_CHECK(info != nullptr);
+  return *info;
+}
+
+std::optional<double> ParseNumber(absl::string_view text) {
+  double value = 0.0;
+  if (!absl::SimpleAtod(text, &value) || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+// A JSON array of strings as its strings; any other text as the one it is.
+std::vector<std::string> ParseTexts(absl::string_view text) {
+  if (absl::StartsWith(text, "[")) {
+    const nlohmann::json array =
+        nlohmann::json::parse(text.begin(), text.end(), /*cb=*/nullptr, /*allow_exceptions=*/false);
+    std::vector<std::string> texts;
+    bool strings = array.is_array();
+    for (const nlohmann::json& item : array) {
+      if (!item.is_string()) {
+        strings = false;
+        break;
+      }
+      texts.push_back(item.get<std::string>());
+    }
+    if (strings) return texts;
+  }
+  if (text.empty()) return {};
+  return {std::string(text)};
+}
+
+bool AreTexts(const FieldInfo& field, const std::vector<std::string>& texts) {
+  if (static_cast<int64_t>(texts.size()) > field.max_elements) return false;
+  for (const std::string& text : texts) {
+    if (text.empty() || static_cast<int64_t>(text.size()) > field.max_bytes) return false;
+    if (FirstInvalidUtf8(text) != absl::string_view::npos) return false;
+  }
+  return true;
+}
+
+// Sorted by id; none where it is not what it should be.
+std::optional<std::vector<std::pair<int32_t, float>>> ParseTokenBiases(const FieldInfo& field,
+                                                                       absl::string_view text) {
+  std::vector<std::pair<int32_t, float>> biases;
+  for (const absl::string_view part : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+    const std::pair<absl::string_view, absl::string_view> sides =
+        absl::StrSplit(part, absl::MaxSplits('=', 1));
+    const std::optional<double> bias = ParseNumber(sides.second);
+    if (!IsTokenId(sides.first) || !bias.has_value() || !field.Takes(*bias)) return std::nullopt;
+    biases.emplace_back(static_cast<int32_t>(*ParseInteger(sides.first)),
+                        static_cast<float>(*bias));
+  }
+  std::sort(biases.begin(), biases.end());
+  const auto same_id = [](const auto& a, const auto& b) { return a.first == b.first; };
+  const bool twice = std::adjacent_find(biases.begin(), biases.end(), same_id) != biases.end();
+  if (twice || static_cast<int64_t>(biases.size()) > field.max_elements) return std::nullopt;
+  return biases;
 }
 
 // What a value must be, as messages say it; empty where `value` is that.
@@ -63,11 +130,21 @@ std::string WantedInstead(const OptionInfo& option, absl::string_view value) {
         if (!IsTokenId(absl::StripAsciiWhitespace(id))) return "token ids with commas between them";
       }
       return "";
+    case OptionType::kNumber: {
+      const FieldInfo& field = FieldOf(option);
+      const std::optional<double> number = ParseNumber(value);
+      return number.has_value() && field.Takes(*number) ? "" : std::string(field.expects);
+    }
+    case OptionType::kTexts:
+      return AreTexts(FieldOf(option), ParseTexts(value)) ? ""
+                                                          : std::string(FieldOf(option).expects);
+    case OptionType::kTokenBiases:
+      return ParseTokenBiases(FieldOf(option), value).has_value()
+                 ? ""
+                 : "token ids and numbers from -100 to 100, each id once, as 7=-100,88=1.5";
   }
   return "";
 }
-
-std::string ConfigKey(absl::string_view name) { return absl::StrReplaceAll(name, {{"-", "_"}}); }
 
 // Of these one-time orders a settings file says nothing.
 bool IsOrder(absl::string_view name) { return name == "config" || name == "print-config"; }
@@ -115,6 +192,20 @@ std::vector<int32_t> Options::TokenIds(absl::string_view name) const {
   return ids;
 }
 
+double Options::Number(absl::string_view name) const {
+  return ParseNumber(Find(name, OptionType::kNumber).text).value_or(0.0);
+}
+
+std::vector<std::string> Options::Texts(absl::string_view name) const {
+  return ParseTexts(Find(name, OptionType::kTexts).text);
+}
+
+std::vector<std::pair<int32_t, float>> Options::TokenBiases(absl::string_view name) const {
+  const Value& value = Find(name, OptionType::kTokenBiases);
+  return ParseTokenBiases(InfoOf(Field::kLogitBias), value.text)
+      .value_or(std::vector<std::pair<int32_t, float>>());
+}
+
 Origin Options::OriginOf(absl::string_view name) const {
   const int option = FindOption(verb_, name);
   TANDEM_CHECK(option >= 0);
@@ -131,16 +222,23 @@ absl::Status Options::Set(int option, std::string value, Origin origin, absl::st
                         ExitCode::kUsage);
   }
   if (info.type == OptionType::kFlag) value = *ParseBool(value) ? "true" : "false";
+  if (info.type == OptionType::kTexts) value = TextsValue(ParseTexts(value));
   Value& current = values_[static_cast<size_t>(option)];
   if (current.origin >= origin) current = {.text = std::move(value), .origin = origin};
   return absl::OkStatus();
 }
 
-absl::Status Options::SetModelDefault(absl::string_view name, std::string value) {
+absl::Status Options::SetModelDefault(absl::string_view name, std::string value,
+                                      absl::string_view where) {
   const int option = FindOption(verb_, name);
   TANDEM_CHECK(option >= 0);
-  return Set(option, std::move(value), Origin::kModel,
-             absl::StrCat("generation_config.json: ", ConfigKey(name)));
+  const OptionInfo& info = OptionTable()[static_cast<size_t>(option)];
+  if (const std::string wanted = WantedInstead(info, value); !wanted.empty()) {
+    return WithExitCode(absl::InvalidArgumentError(absl::StrCat(
+                            where, " must be ", wanted, ", not ", JsonString(Shorten(value, 80)))),
+                        ExitCode::kModel);
+  }
+  return Set(option, std::move(value), Origin::kModel, where);
 }
 
 void Options::Reset(absl::string_view name) {
@@ -158,7 +256,8 @@ std::string Options::PrintConfig() const {
     // Free text is quoted as JSON does it, which is YAML, too. A setting without a value is null;
     // one that was given as an empty text is "".
     std::string value = setting.value;
-    if (info.type == OptionType::kText && IsGiven(info.name)) value = JsonString(value);
+    const bool is_text = info.type == OptionType::kText || info.type == OptionType::kTokenBiases;
+    if (is_text && (IsGiven(info.name) || !value.empty())) value = JsonString(value);
     if (info.type == OptionType::kTokenIds && !value.empty()) value = absl::StrCat("[", value, "]");
     std::string line = absl::StrCat(setting.name, ":", value.empty() ? "" : " ", value);
     if (line.size() < 38) line.resize(38, ' ');
@@ -167,13 +266,36 @@ std::string Options::PrintConfig() const {
   return out;
 }
 
+namespace {
+
+// A value as JSON: numbers, true and lists as such, words ("auto") as strings, null where there is
+// none.
+std::string JsonOf(const OptionInfo& option, const std::string& text, bool given) {
+  if (text.empty() && !given) return "null";
+  if (option.type == OptionType::kTokenIds) return absl::StrCat("[", text, "]");
+  if (option.type == OptionType::kFlag || option.type == OptionType::kTexts) return text;
+  if (option.type != OptionType::kText && option.type != OptionType::kChoice) {
+    // "+7" and "007" are numbers here, and none in JSON.
+    if (const std::optional<int64_t> value = ParseInteger(text)) return absl::StrCat(*value);
+    double value = 0.0;
+    if (absl::SimpleAtod(text, &value)) return text;
+  }
+  return JsonString(text);
+}
+
+}  // namespace
+
 std::vector<RunSetting> Options::Settings() const {
   std::vector<RunSetting> settings;
   for (size_t i = 0; i < values_.size(); ++i) {
     const OptionInfo& info = OptionTable()[i];
     if (!info.BelongsTo(verb_) || IsOrder(info.name)) continue;
-    settings.push_back(
-        {ConfigKey(info.name), values_[i].text, std::string(NameOf(values_[i].origin))});
+    const Value& value = values_[i];
+    const bool given = value.origin < Origin::kModel;
+    settings.push_back({.name = ConfigKey(info.name),
+                        .value = value.text,
+                        .origin = std::string(NameOf(value.origin)),
+                        .json = JsonOf(info, value.text, given)});
   }
   return settings;
 }
@@ -208,17 +330,11 @@ LayoutFlags MakeLayoutFlags(const Options& options) {
   return flags;
 }
 
-RequestDefaults MakeRequestDefaults(const Options& options) {
-  RequestDefaults defaults;
-  defaults.max_tokens = static_cast<int32_t>(*options.Integer("max-tokens"));
-  defaults.min_tokens = static_cast<int32_t>(*options.Integer("min-tokens"));
-  defaults.ignore_eos = options.Flag("ignore-eos");
-  defaults.stop_token_ids = options.TokenIds("stop-token-ids");
-  if (const std::optional<int64_t> logprobs = options.Integer("logprobs"); logprobs.has_value()) {
-    defaults.logprobs = static_cast<int32_t>(*logprobs);
-  }
-  if (options.IsGiven("decoder-prompt")) defaults.decoder_prompt = options.Text("decoder-prompt");
-  return defaults;
+std::string TextsValue(const std::vector<std::string>& texts) {
+  const auto quoted = [](std::string* out, const std::string& text) {
+    AppendJsonString(text, out);
+  };
+  return absl::StrCat("[", absl::StrJoin(texts, ", ", quoted), "]");
 }
 
 std::optional<std::string> RequestLineOf(const Options& options) {

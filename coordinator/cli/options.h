@@ -36,6 +36,9 @@ class Options {
   std::optional<int64_t> Integer(absl::string_view name) const;
   const std::string& Text(absl::string_view name) const;  // kText and kChoice; empty: not given.
   std::vector<int32_t> TokenIds(absl::string_view name) const;
+  double Number(absl::string_view name) const;
+  std::vector<std::string> Texts(absl::string_view name) const;
+  std::vector<std::pair<int32_t, float>> TokenBiases(absl::string_view name) const;  // Sorted.
   Origin OriginOf(absl::string_view name) const;
   // Given by the user: not the built-in value, nor the model's.
   bool IsGiven(absl::string_view name) const;
@@ -46,7 +49,8 @@ class Options {
   absl::Status Set(int option, std::string value, Origin origin, absl::string_view where);
 
   // generation_config.json's word on a default of the requests: weaker than anything a user said.
-  absl::Status SetModelDefault(absl::string_view name, std::string value);
+  // `where` names its file and key. Exit code kModel.
+  absl::Status SetModelDefault(absl::string_view name, std::string value, absl::string_view where);
 
   // Back to the built-in value.
   void Reset(absl::string_view name);
@@ -68,8 +72,17 @@ class Options {
 
 // What the rest of the program wants of them.
 LogOptions MakeLogOptions(const Options& options);
-LayoutFlags MakeLayoutFlags(const Options& options);          // generate, forward
-RequestDefaults MakeRequestDefaults(const Options& options);  // generate
+LayoutFlags MakeLayoutFlags(const Options& options);  // generate, forward
+// generate. Of settings that exclude each other the weaker is put back first
+// (SettleRequestDefaults).
+RequestDefaults MakeRequestDefaults(const Options& options);
+// Applies the rule of decoding_rules.h to the settings: what gives way is reset. Two of the same
+// origin are an error (exit code kModel where it is the model's, else kUsage).
+absl::Status SettleRequestDefaults(Options* options);
+// Whether the token ids among them lie in the model's vocabulary; exit code kUsage.
+absl::Status CheckVocabulary(const RequestDefaults& defaults, int64_t decoder_vocab_size);
+// "[a\"b, c]" and the like: a value of several texts for Set.
+std::string TextsValue(const std::vector<std::string>& texts);
 // The line of --prompt or --prompt-token-ids; not set: there is an --input.
 std::optional<std::string> RequestLineOf(const Options& options);
 

@@ -3,7 +3,7 @@
 #include <memory>
 #include <thread>
 
-#include "coordinator/generate_job.h"
+#include "coordinator/request_job.h"
 
 namespace tandem {
 

@@ -1,7 +1,6 @@
 #include "coordinator/cli/session.h"
 
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -16,14 +15,12 @@
 #include "common/base/status_macros.h"
 #include "common/config/presets.h"
 #include "common/protocol/codec.h"
+#include "common/transport/host_info.h"
+#include "coordinator/cli/host_report.h"
+#include "coordinator/cli/memory_plan.h"
 
 namespace tandem {
 namespace {
-
-std::string HostName() {
-  char name[256] = {};
-  return gethostname(name, sizeof name - 1) == 0 ? name : "unknown";
-}
 
 std::vector<int> AllowedCpus() {
   cpu_set_t set;
@@ -54,6 +51,7 @@ std::vector<std::byte> EncodeFacts(const RankFacts& facts) {
   writer.PutString(facts.host);
   writer.PutString(facts.cpus);
   writer.Put(facts.num_cpus);
+  writer.Put(facts.available_bytes);
   writer.Put(facts.model_hash);
   writer.PutString(absl::StrJoin(facts.isas, ","));
   writer.PutVector(facts.probes);
@@ -66,6 +64,7 @@ absl::StatusOr<RankFacts> DecodeFacts(absl::Span<const std::byte> bytes) {
   facts.host = reader.GetString();
   facts.cpus = reader.GetString();
   facts.num_cpus = reader.Get<int>();
+  facts.available_bytes = reader.Get<int64_t>();
   facts.model_hash = reader.Get<uint64_t>();
   facts.isas = absl::StrSplit(reader.GetString(), ',');
   facts.probes = reader.GetVector<uint64_t>();
@@ -164,16 +163,20 @@ absl::Status Session::OpenModel(const SessionSettings& settings) {
 
   absl::StatusOr<Layout> layout = absl::InvalidArgumentError("");
   if (settings.layout_file.empty()) {
-    layout = MakeLayout(settings.layout_flags, model_, world_.size(), &warnings_);
+    LayoutFlags flags = settings.layout_flags;
+    flags.decodes = settings.decodes;
+    layout = MakeLayout(flags, model_, world_.size(), &warnings_);
   } else {
     absl::StatusOr<std::string> text = ReadTextFile(settings.layout_file);
     if (!text.ok()) return WithExitCode(text.status(), ExitCode::kUsage);
-    layout = ParseLayout(*text, world_.size());
+    layout = ParseLayout(*text, world_.size(), settings.decodes);
     if (!layout.ok()) layout = Annotate(layout.status(), settings.layout_file);
   }
   if (!layout.ok()) return WithExitCode(layout.status(), ExitCode::kUsage);
   layout_ = *std::move(layout);
-  TANDEM_RETURN_IF_ERROR(WithExitCode(ValidateLayout(layout_, model_), ExitCode::kUsage));
+  if (!settings.decodes) layout_.stages[static_cast<int>(StageKind::kDecoder)].clear();
+  TANDEM_RETURN_IF_ERROR(
+      WithExitCode(ValidateLayout(layout_, model_, settings.decodes), ExitCode::kUsage));
   groups_ = AllGroups(layout_);
 
   if (settings.load_weights) {
@@ -203,6 +206,7 @@ absl::Status Session::CompareFacts() {
   const std::vector<int> cpus = AllowedCpus();
   mine.cpus = RangesOf(cpus);
   mine.num_cpus = static_cast<int>(cpus.size());
+  mine.available_bytes = AvailableMemory();
   mine.model_hash = checkpoint_->identity_hash();
   ThreadPool pool(1);
   std::vector<Isa> isas = SupportedIsas();
@@ -361,15 +365,25 @@ int64_t Session::SmallestPool() const {
   return smallest;
 }
 
-std::vector<std::string> Session::PlannedLines() const {
+absl::StatusOr<std::vector<std::string>> Session::PlannedLines() const {
+  std::vector<HostMemory> hosts;
+  for (const RankFacts& facts : facts_) hosts.push_back({facts.host, facts.available_bytes});
+  const MemoryPlanOptions options = {.type = engine_config_.type,
+                                     .kv_cache_bytes = engine_config_.kv_cache_bytes,
+                                     .max_num_seqs = engine_config_.max_num_seqs,
+                                     .max_model_len = max_model_len_};
+  const MemoryPlan plan = PlanMemory(model_, groups_, hosts, options);
+  TANDEM_RETURN_IF_ERROR(CheckMemory(plan, groups_, hosts, options));
   std::vector<std::string> lines;
   for (int rank = 0; rank < world_.size(); ++rank) {
+    const RankPlan& mine = plan.ranks[static_cast<size_t>(rank)];
     std::vector<std::string> holds;
     for (const LayoutGroup& group : groups_) {
       const int tp_rank = group.TpRankOf(rank);
       if (tp_rank < 0) continue;
-      holds.push_back(absl::StrCat(NameOf(group.stage), " ", group.index, " shard ", tp_rank + 1,
-                                   "/", group.tp_size()));
+      holds.push_back(absl::StrCat(
+          NameOf(group.stage), " ", group.index, " shard ", tp_rank + 1, "/", group.tp_size(), " (",
+          MegaBytes(mine.shard_bytes[static_cast<size_t>(group.id)]), ")"));
     }
     if (holds.empty()) {
       holds.emplace_back(layout_.own_coordinator && rank == 0 ? "coordinator" : "idle");
@@ -377,6 +391,12 @@ std::vector<std::string> Session::PlannedLines() const {
     const RankFacts& facts = facts_[static_cast<size_t>(rank)];
     lines.push_back(absl::StrCat("rank ", rank, " on ", facts.host, ", cores ", facts.cpus, ": ",
                                  absl::StrJoin(holds, ", ")));
+  }
+  for (const LayoutGroup& group : groups_) {
+    if (group.stage != StageKind::kDecoder) continue;
+    lines.push_back(absl::StrCat("decoder ", group.index, ": K/V memory for ",
+                                 options.kv_cache_bytes > 0 ? "" : "about ",
+                                 plan.kv_tokens[static_cast<size_t>(group.id)], " tokens"));
   }
   return lines;
 }

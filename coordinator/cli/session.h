@@ -30,6 +30,7 @@ struct SessionSettings {
   int max_num_seqs = 32;
   int64_t kv_cache_mb = 0;    // 0: automatic.
   int64_t max_model_len = 0;  // 0: the model's.
+  bool decodes = true;        // False: the layout's decoder groups are left out.
   LoadMode load = LoadMode::kAuto;
   bool load_weights = true;
   uint64_t weights_seed = 0;
@@ -42,6 +43,7 @@ struct RankFacts {
   std::string host;
   std::string cpus;  // "0-3": where the rank may run.
   int num_cpus = 1;
+  int64_t available_bytes = 0;  // Memory; 0: its host does not tell.
   uint64_t model_hash = 0;
   // Instruction sets it can run, best first, and the hash of a probe through each.
   std::vector<std::string> isas;
@@ -76,8 +78,9 @@ class Session {
   // K/V pages that every decoder group has; before LoadWeights what --kv-cache-mb makes, 0 where it
   // is automatic.
   int64_t SmallestPool() const;
-  // As rank_lines, for a job that loads nothing.
-  std::vector<std::string> PlannedLines() const;
+  // As rank_lines with the K/V memory, for a job that loads nothing. FAILED_PRECONDITION: a host
+  // has too little memory for it.
+  absl::StatusOr<std::vector<std::string>> PlannedLines() const;
   // Bytes of weight slices this rank read from the checkpoint.
   int64_t bytes_read() const { return checkpoint_->bytes_read(); }
   // One line a rank: host, cores, shards and bytes. After LoadWeights, on rank 0.

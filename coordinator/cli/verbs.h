@@ -15,7 +15,8 @@
 namespace tandem {
 
 // Collective.
-ExitCode RunGenerate(World& world, Options options, const std::vector<std::string>& command);
+// generate, score and embed.
+ExitCode RunRequests(World& world, Options options, const std::vector<std::string>& command);
 ExitCode RunForward(World& world, const Options& options);
 ExitCode RunEnv(World& world);
 

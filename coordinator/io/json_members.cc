@@ -1,6 +1,7 @@
 #include "coordinator/io/json_members.h"
 
 #include <cstddef>
+#include <nlohmann/json.hpp>
 
 namespace tandem {
 namespace {
@@ -60,25 +61,58 @@ class Scanner {
 
 }  // namespace
 
-void VisitMembers(absl::string_view json,
-                  absl::FunctionRef<void(int64_t index, absl::string_view value)> visit) {
+void VisitMembersByKey(
+    absl::string_view json,
+    absl::FunctionRef<void(absl::string_view key, absl::string_view value)> visit) {
   Scanner scanner(json);
   scanner.SkipTo("{");
   scanner.Advance();
-  for (int64_t index = 0; !scanner.AtEnd(); ++index) {
+  while (!scanner.AtEnd()) {
     scanner.SkipTo("\"}");
     if (scanner.Peek() != '"') return;  // An empty object.
+    const size_t key = scanner.position();
     scanner.SkipString();
+    const size_t key_end = scanner.position();
     scanner.SkipTo(":");
     scanner.Advance();
     scanner.SkipSpace();
     const size_t begin = scanner.position();
     scanner.SkipValue();
-    visit(index, json.substr(begin, scanner.position() - begin));
+    visit(json.substr(key, key_end - key), json.substr(begin, scanner.position() - begin));
     scanner.SkipTo(",}");
     if (scanner.Peek() != ',') return;
     scanner.Advance();
   }
+}
+
+void VisitMembers(absl::string_view json,
+                  absl::FunctionRef<void(int64_t index, absl::string_view value)> visit) {
+  int64_t index = 0;
+  VisitMembersByKey(json,
+                    [&](absl::string_view, absl::string_view value) { visit(index++, value); });
+}
+
+void VisitElements(absl::string_view json,
+                   absl::FunctionRef<bool(int64_t index, absl::string_view value)> visit) {
+  Scanner scanner(json);
+  scanner.SkipTo("[");
+  scanner.Advance();
+  for (int64_t index = 0; !scanner.AtEnd(); ++index) {
+    scanner.SkipSpace();
+    if (scanner.Peek() == ']') return;  // An empty array.
+    const size_t begin = scanner.position();
+    scanner.SkipValue();
+    if (!visit(index, json.substr(begin, scanner.position() - begin))) return;
+    scanner.SkipTo(",]");
+    if (scanner.Peek() != ',') return;
+    scanner.Advance();
+  }
+}
+
+std::string DecodeJsonString(absl::string_view json) {
+  const nlohmann::json value =
+      nlohmann::json::parse(json.begin(), json.end(), /*cb=*/nullptr, /*allow_exceptions=*/false);
+  return value.is_string() ? value.get<std::string>() : std::string();
 }
 
 }  // namespace tandem

@@ -174,4 +174,28 @@ void Progress::Finish(const ProgressState& state) {
   options_.line(line);
 }
 
+StatusLine::StatusLine(absl::string_view text, ProgressOptions options)
+    : options_(std::move(options)) {
+  if (options_.style != ProgressOptions::Style::kBar) return;
+  if (!options_.bar) options_.bar = WriteToStderr;
+  SetBeforeLog([this] { Erase(); });
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // One column less than there are: in the last one the cursor would wrap.
+  const auto width = static_cast<size_t>(std::max(options_.width - 1, 0));
+  options_.bar(absl::StrCat(kEraseLine, text.substr(0, width)));
+  shown_ = true;
+}
+
+StatusLine::~StatusLine() {
+  if (options_.style != ProgressOptions::Style::kBar) return;
+  SetBeforeLog(nullptr);
+  Erase();
+}
+
+void StatusLine::Erase() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (shown_) options_.bar(kEraseLine);
+  shown_ = false;
+}
+
 }  // namespace tandem

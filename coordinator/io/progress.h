@@ -64,6 +64,23 @@ class Progress {
   bool finished_ = false;
 };
 
+// A word on what takes its time before there is progress to show ("loading DIR"), on a terminal
+// alone: a log line takes it off, and so does the end of its life. Not beside a Progress.
+class StatusLine {
+ public:
+  StatusLine(absl::string_view text, ProgressOptions options);
+  ~StatusLine();
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+
+ private:
+  void Erase();
+
+  ProgressOptions options_;
+  std::mutex mutex_;
+  bool shown_ = false;
+};
+
 // "1,234 of 10,000 requests (12%), 3 failed, 45.2 requests/s, 1,234 tokens/s, 2:13 left".
 std::string ProgressText(const ProgressState& state, absl::Duration elapsed);
 

@@ -11,7 +11,8 @@ constexpr RequestErrorInfo kTable[] = {
     {"invalid_utf8", "the line is not UTF-8"},
     {"line_too_long", "the line has more bytes than --max-line-bytes"},
     {"unknown_field", "a field that requests do not have (see --ignore-unknown-fields)"},
-    {"missing_field", "neither prompt nor prompt_token_ids"},
+    {"missing_field",
+     "a field that the line must have: the prompt, the target to score, an OpenAI body"},
     {"invalid_value",
      "a value of the wrong type or out of range, or fields that exclude each other"},
     {"duplicate_id", "an earlier line of the job has the same id"},
@@ -24,6 +25,7 @@ constexpr RequestErrorInfo kTable[] = {
      "text that names a special token, refused by --no-special-in-prompt"},
     {"kv_memory", "more K/V memory than a decoder rank has (see --kv-cache-mb)"},
     {"nonfinite", "the model's logits were NaN or infinite"},
+    {"no_token", "the request's own options forbade every token"},
 };
 static_assert(std::size(kTable) == kNumRequestErrorCodes);
 
@@ -39,11 +41,13 @@ RequestError DuplicateIdError(absl::string_view id_json) {
 }
 
 RequestError NoTokenizerError(absl::string_view param) {
+  // Of OpenAI's fields none has a twin for ids.
+  const bool has_twin = param == "prompt" || param == "decoder_prompt" || param == "target";
   return {RequestErrorCode::kNoTokenizer,
           absl::StrCat(param,
                        " is text, but the model folder has neither tokenizer.json nor "
                        "tokenizer.model; give ",
-                       param, "_token_ids"),
+                       has_twin ? absl::StrCat(param, "_token_ids") : "token ids"),
           std::string(param)};
 }
 
@@ -56,6 +60,16 @@ RequestError PromptTooLongError(absl::string_view param, int64_t tokens, int64_t
   return {RequestErrorCode::kPromptTooLong,
           absl::StrCat("prompt has ", WithCommas(tokens), " tokens; the model takes ",
                        WithCommas(limit), " (use --truncate to cut it)"),
+          std::string(param)};
+}
+
+RequestError DecoderTooLongError(absl::string_view param, int64_t tokens, int64_t behind,
+                                 int64_t limit) {
+  const std::string place =
+      behind > 0 ? absl::StrCat("behind a decoder prompt of ", WithCommas(behind), " ") : "";
+  return {RequestErrorCode::kPromptTooLong,
+          absl::StrCat(param, " has ", WithCommas(tokens), " tokens; ", place,
+                       "the model's decoder takes ", WithCommas(limit)),
           std::string(param)};
 }
 
@@ -88,6 +102,35 @@ RequestError NonFiniteError(int64_t token_index) {
           absl::StrCat("the model's logits were NaN or infinite at token ", token_index,
                        " of the answer; the weights or the computation are damaged"),
           ""};
+}
+
+RequestError NoTokenError(int64_t token_index) {
+  return {RequestErrorCode::kNoToken,
+          absl::StrCat("every token is forbidden at token ", token_index,
+                       " of the answer: ask for less with no_repeat_ngram_size, bad_words or "
+                       "min_tokens"),
+          ""};
+}
+
+RequestError NonFiniteStatesError() {
+  return {RequestErrorCode::kNonFinite,
+          "the encoder's states were NaN or infinite; the weights or the computation are damaged",
+          ""};
+}
+
+RequestError ReservedTensorNameError() {
+  return {RequestErrorCode::kInvalidValue,
+          "id is \"__metadata__\", a name that safetensors files keep for themselves; "
+          "--pooling none needs another id",
+          "id"};
+}
+
+RequestError OneTensorError(absl::string_view param, size_t num_prompts) {
+  return {RequestErrorCode::kInvalidValue,
+          absl::StrCat(param, " has ", num_prompts,
+                       " prompts; --pooling none writes one tensor for each id: give each prompt a "
+                       "line of its own"),
+          std::string(param)};
 }
 
 }  // namespace tandem

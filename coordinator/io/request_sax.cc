@@ -49,9 +49,6 @@ bool IsArrayType(FieldType type) {
          type == FieldType::kStringOrStrings;
 }
 
-// What tells OpenAI's batch lines apart; their id, too.
-constexpr absl::string_view kOpenAiId = "custom_id";
-
 }  // namespace
 
 bool RequestSax::boolean(bool value) {
@@ -127,6 +124,23 @@ void RequestSax::NotServed(const std::string& seen) {
              info_->name);
 }
 
+void RequestSax::UnknownField(absl::string_view name) {
+  if (options_.ignore_unknown_fields) return;
+  const std::string shown = Shorten(name, kShownBytes);
+  if (const LineForm* other = AnyFormOf(name); other != nullptr) {
+    return FieldError(
+        RequestErrorCode::kUnknownField,
+        absl::StrCat(JsonString(shown), " is no field of ", NameOf(form_), ", but one of ",
+                     NameOf(*other), " (--ignore-unknown-fields lets it pass)"),
+        shown);
+  }
+  FieldError(RequestErrorCode::kUnknownField,
+             absl::StrCat("unknown field ", JsonString(shown), "; the nearest known one is ",
+                          JsonString(NearestField(form_, name)),
+                          " (--ignore-unknown-fields lets it pass)"),
+             shown);
+}
+
 bool RequestSax::key(json::string_t& name) {
   if (depth_ > 1) {
     if (depth_ == 2) element_key_ = std::move(name);
@@ -136,25 +150,21 @@ bool RequestSax::key(json::string_t& name) {
   field_failed_ = false;
   num_elements_ = 0;
   bracket_ = 0;
-  info_ = FindField(name, &field_);
-  if (info_ != nullptr) {
-    if (Given(field_)) {
-      return SyntaxError(absl::StrCat("the field ", JsonString(name), " is there twice"));
-    }
-    given_.set(static_cast<size_t>(field_));
-    if (field_ == Field::kId) id_member_ = member_;
-    if (field_ == Field::kMetadata) metadata_member_ = member_;
+  const bool own = form_ <= LineForm::kEmbed;
+  is_custom_id_ = own && name == "custom_id";
+  saw_custom_id_ |= is_custom_id_;
+  saw_url_ |= own && name == "url";
+  saw_body_ |= own && name == "body";
+  info_ = FindField(form_, name, &field_);
+  if (info_ == nullptr) {
+    UnknownField(name);
     return true;
   }
-  if (name == kOpenAiId) {
-    openai_member_ = member_;
-  } else if (!options_.ignore_unknown_fields) {
-    FieldError(RequestErrorCode::kUnknownField,
-               absl::StrCat("unknown field ", JsonString(Shorten(name, kShownBytes)),
-                            "; the nearest known one is ", JsonString(NearestField(name)),
-                            " (--ignore-unknown-fields lets it pass)"),
-               Shorten(name, kShownBytes));
+  if (fields_.Given(field_)) {
+    return SyntaxError(absl::StrCat("the field ", JsonString(name), " is there twice"));
   }
+  fields_.given.set(static_cast<size_t>(field_));
+  member_of_[static_cast<size_t>(field_)] = member_;
   return true;
 }
 
@@ -169,14 +179,14 @@ bool RequestSax::Start(char bracket) {
     return true;
   }
   if (info_ == nullptr || field_failed_ || info_->type == FieldType::kAny) return true;
-  if (depth_ == 2) {
+  if (info_->type == FieldType::kNothing) {
+    num_elements_ += depth_ > 2 ? 1 : 0;
+  } else if (depth_ == 2) {
     bracket_ = bracket;
     const bool fits =
         bracket == '[' ? IsArrayType(info_->type) : info_->type == FieldType::kTokenBiases;
     if (!fits) WrongValue(std::string(ShownBracket(bracket)));
-    if (fits && field_ == Field::kDecoderPromptTokenIds) {
-      request_.decoder_prompt_token_ids.emplace();
-    }
+    if (fits) BeginList(field_, &fields_);
   } else {
     WrongValue(absl::StrCat(ShownBracket(bracket_), " that holds ", ShownBracket(bracket)));
   }
@@ -193,14 +203,21 @@ bool RequestSax::Scalar(const JsonScalar& value) {
   if (depth_ == 0) {
     return SyntaxError(absl::StrCat("a request is a JSON object, not ", Shown(value)));
   }
-  if (depth_ == 1 && member_ == openai_member_ && value.kind == JsonScalar::Kind::kString) {
+  if (depth_ == 1 && is_custom_id_ && value.kind == JsonScalar::Kind::kString) {
     TakeId(value);  // The error result carries it.
-    id_member_ = member_;
+    member_of_[static_cast<size_t>(Field::kId)] = member_;
   }
-  if (info_ == nullptr || field_failed_) return true;
+  if (info_ == nullptr || field_failed_ || info_->type == FieldType::kAny) {
+    const bool given = info_ != nullptr && depth_ == 1 && value.kind == JsonScalar::Kind::kNull;
+    // A null is not given; metadata's, too, but its bytes come back (MemberOf).
+    if (given) fields_.given.reset(static_cast<size_t>(field_));
+    return true;
+  }
   if (depth_ == 1) {
     TopLevelScalar(value);
-  } else if (depth_ == 2 && info_->type != FieldType::kAny) {
+  } else if (info_->type == FieldType::kNothing) {
+    ++num_elements_;
+  } else if (depth_ == 2) {
     Element(value);
   }
   return true;
@@ -208,94 +225,75 @@ bool RequestSax::Scalar(const JsonScalar& value) {
 
 void RequestSax::TopLevelScalar(const JsonScalar& value) {
   using Kind = JsonScalar::Kind;
-  if (info_->type == FieldType::kAny) return;
   if (value.kind == Kind::kNull) {
-    given_.reset(static_cast<size_t>(field_));
+    fields_.given.reset(static_cast<size_t>(field_));
     return;
   }
+  const bool is_string = value.kind == Kind::kString;
   switch (info_->type) {
     case FieldType::kId:
       return TakeId(value);
     case FieldType::kString:
-      if (value.kind != Kind::kString) return WrongValue(Shown(value));
-      return TakeString(value.text);
-    case FieldType::kInteger: {
-      const std::optional<int64_t> integer = IntegerOf(value);
-      if (!integer.has_value()) return WrongValue(Shown(value));
-      return TakeInteger(*integer, value);
-    }
+      if (!is_string) return WrongValue(Shown(value));
+      return StoreString(field_, std::move(*value.text), &fields_);
+    case FieldType::kInteger:
+      return TakeInteger(value);
     case FieldType::kNumber:
-      if (value.kind != Kind::kInteger && value.kind != Kind::kNumber) {
-        return WrongValue(Shown(value));
+      if (!value.IsNumber() || !info_->Takes(value.number)) return WrongValue(Shown(value));
+      return StoreNumber(field_, value.number, &fields_);
+    case FieldType::kBooleanOrNever:
+      if (is_string && *value.text == "never") {
+        return StoreString(field_, std::move(*value.text), &fields_);
       }
-      return TakeNumber(value);
+      [[fallthrough]];
     case FieldType::kBoolean:
-    case FieldType::kBooleanOrString: {
-      const bool never = info_->type == FieldType::kBooleanOrString &&
-                         value.kind == Kind::kString && *value.text == "never";
-      if (never) return NotServed(Shown(value));
       if (value.kind != Kind::kBoolean) return WrongValue(Shown(value));
-      if (field_ == Field::kIgnoreEos) {
-        request_.ignore_eos = value.boolean;
-      } else if (!info_->served && value.boolean != (info_->neutral != 0.0)) {
-        NotServed(Shown(value));
-      }
-      return;
-    }
+      return StoreBoolean(field_, value.boolean, &fields_);
     case FieldType::kStringOrStrings:
-      if (value.kind != Kind::kString) return WrongValue(Shown(value));
-      return NotServed(Shown(value));
+      if (!is_string) return WrongValue(Shown(value));
+      if (TakesText(*value.text)) StoreString(field_, std::move(*value.text), &fields_);
+      return;
     case FieldType::kTokenIds:
     case FieldType::kStrings:
     case FieldType::kTokenBiases:
       return WrongValue(Shown(value));
+    case FieldType::kNothing: {
+      const bool nothing =
+          is_string ? value.text->empty() : value.kind == Kind::kBoolean && !value.boolean;
+      if (!nothing) NotServed(Shown(value));
+      return;
+    }
     case FieldType::kAny:
       return;
   }
 }
 
 void RequestSax::TakeId(const JsonScalar& value) {
+  RequestId& id = fields_.request.id;
   if (value.kind == JsonScalar::Kind::kString) {
-    request_.id.key = *value.text;
-    request_.id.json = JsonString(*value.text);
+    id.key = *value.text;
+    id.json = JsonString(*value.text);
   } else if (value.kind == JsonScalar::Kind::kInteger) {
-    request_.id.key = request_.id.json = absl::StrCat(value.integer);
+    id.key = id.json = absl::StrCat(value.integer);
   } else if (value.whole_digits) {
-    request_.id.key = request_.id.json = *value.text;
+    id.key = id.json = *value.text;
   } else {
     return WrongValue(Shown(value));
   }
   id_given_ = true;
 }
 
-void RequestSax::TakeInteger(int64_t integer, const JsonScalar& value) {
-  const auto number = static_cast<double>(integer);
-  if (number < info_->minimum || number > info_->maximum) return WrongValue(Shown(value));
-  if (!info_->served) {
-    if (number != info_->neutral) NotServed(Shown(value));
-    return;
-  }
-  const auto narrow = static_cast<int32_t>(integer);  // Fits: see the table; seed is not kept.
-  if (field_ == Field::kMaxTokens) request_.max_tokens = narrow;
-  if (field_ == Field::kMinTokens) request_.min_tokens = narrow;
-  if (field_ == Field::kLogprobs) request_.logprobs = narrow;
-}
-
-void RequestSax::TakeNumber(const JsonScalar& value) {
-  if (!(value.number >= info_->minimum && value.number <= info_->maximum)) {
+void RequestSax::TakeInteger(const JsonScalar& value) {
+  const std::optional<int64_t> integer = IntegerOf(value);
+  if (!integer.has_value() || !info_->Takes(static_cast<double>(*integer))) {
     return WrongValue(Shown(value));
   }
-  if (!info_->served && value.number != info_->neutral) NotServed(Shown(value));
+  StoreInteger(field_, *integer, &fields_);
 }
 
-void RequestSax::TakeString(std::string* text) {
-  (field_ == Field::kPrompt ? request_.prompt : request_.decoder_prompt) = std::move(*text);
-}
-
-std::vector<int32_t>* RequestSax::IdsOf(Field field) {
-  if (field == Field::kPromptTokenIds) return &request_.prompt_token_ids;
-  if (field == Field::kStopTokenIds) return &request_.stop_token_ids;
-  return &*request_.decoder_prompt_token_ids;
+int64_t RequestSax::VocabSize() const {
+  return field_ == Field::kPromptTokenIds ? options_.encoder_vocab_size
+                                          : options_.decoder_vocab_size;
 }
 
 void RequestSax::TakeTokenId(const JsonScalar& value) {
@@ -304,38 +302,62 @@ void RequestSax::TakeTokenId(const JsonScalar& value) {
   if (!id.has_value() || *id < 0 || *id > kMax) {
     return WrongValue(absl::StrCat("an array that holds ", Shown(value)));
   }
-  const int64_t vocab_size =
-      field_ == Field::kPromptTokenIds ? options_.encoder_vocab_size : options_.decoder_vocab_size;
-  if (vocab_size > 0 && *id >= vocab_size) {
-    RequestError error = InvalidTokenError(info_->name, num_elements_, *id, vocab_size);
+  if (VocabSize() > 0 && *id >= VocabSize()) {
+    RequestError error = InvalidTokenError(info_->name, num_elements_, *id, VocabSize());
     return FieldError(error.code, std::move(error.message), info_->name);
   }
-  IdsOf(field_)->push_back(static_cast<int32_t>(*id));
+  TokenIdsOf(field_, &fields_)->push_back(static_cast<int32_t>(*id));
+}
+
+void RequestSax::TakeBias(const JsonScalar& value) {
+  int32_t token = 0;
+  const bool digits = element_key_.find_first_not_of("0123456789") == std::string::npos;
+  if (!digits || !absl::SimpleAtoi(element_key_, &token)) {
+    return WrongValue(
+        absl::StrCat("an object with the key ", JsonString(Shorten(element_key_, kShownBytes))));
+  }
+  if (!value.IsNumber() || !info_->Takes(value.number)) {
+    return WrongValue(absl::StrCat("an object that holds ", Shown(value)));
+  }
+  if (VocabSize() > 0 && token >= VocabSize()) {
+    return FieldError(RequestErrorCode::kInvalidToken,
+                      absl::StrCat(info_->name, " has the token id ", token,
+                                   "; the vocabulary has ids from 0 to ", VocabSize() - 1),
+                      info_->name);
+  }
+  fields_.request.decoding.logit_bias.emplace_back(token, static_cast<float>(value.number));
+}
+
+bool RequestSax::TakesText(const std::string& text) {
+  const auto bytes = static_cast<int64_t>(text.size());
+  if (info_->max_bytes == 0 || (bytes > 0 && bytes <= info_->max_bytes)) return true;
+  WrongValue(bytes == 0 ? "an empty one" : absl::StrCat("one of ", WithCommas(bytes), " bytes"));
+  return false;
 }
 
 void RequestSax::Element(const JsonScalar& value) {
-  using Kind = JsonScalar::Kind;
-  if (info_->type == FieldType::kTokenIds) {
-    TakeTokenId(value);
-  } else if (info_->type == FieldType::kTokenBiases) {
-    int32_t token = 0;
-    if (!absl::SimpleAtoi(element_key_, &token) || token < 0) {
-      WrongValue(
-          absl::StrCat("an object with the key ", JsonString(Shorten(element_key_, kShownBytes))));
-    } else if (value.kind != Kind::kInteger && value.kind != Kind::kNumber) {
-      WrongValue(absl::StrCat("an object that holds ", Shown(value)));
-    } else if (std::abs(value.number) > info_->maximum) {
-      WrongValue(absl::StrCat("an object that holds ", Shown(value)));
-    }
-  } else if (value.kind != Kind::kString) {
-    WrongValue(absl::StrCat("an array that holds ", Shown(value)));
-  }
   ++num_elements_;
+  if (info_->max_elements > 0 && num_elements_ > info_->max_elements) {
+    return WrongValue(absl::StrCat("more of them"));
+  }
+  if (info_->type == FieldType::kTokenIds) {
+    --num_elements_;  // Messages count from 0.
+    TakeTokenId(value);
+    ++num_elements_;
+  } else if (info_->type == FieldType::kTokenBiases) {
+    TakeBias(value);
+  } else if (value.kind != JsonScalar::Kind::kString) {
+    WrongValue(absl::StrCat("an array that holds ", Shown(value)));
+  } else if (TakesText(*value.text)) {
+    std::vector<std::string>* strings = StringsOf(field_, &fields_);
+    if (strings != nullptr) strings->push_back(std::move(*value.text));
+  }
 }
 
 // At the end of an array or object.
 void RequestSax::EndOfField() {
-  if (!info_->served && num_elements_ > 0) {
+  const bool nothing_wanted = !info_->served || info_->type == FieldType::kNothing;
+  if (nothing_wanted && num_elements_ > 0) {
     FieldError(RequestErrorCode::kUnsupported,
                absl::StrCat(info_->name, " is not supported by this version"), info_->name);
   }
@@ -343,48 +365,20 @@ void RequestSax::EndOfField() {
     RequestError error = EmptyPromptError(info_->name);
     FieldError(error.code, std::move(error.message), info_->name);
   }
-}
-
-std::optional<RequestError> RequestSax::Finish() {
-  if (openai_member_ >= 0 && !syntax_failed_) {
-    error_ = RequestError{RequestErrorCode::kUnsupported,
-                          "OpenAI batch lines are not supported by this version; write "
-                          "{\"id\": ..., \"prompt\": ...}",
-                          std::string(kOpenAiId)};
+  if (field_ == Field::kStopTokenIds) {
+    std::vector<int32_t>& stops = fields_.request.decoding.stop_token_ids;
+    std::sort(stops.begin(), stops.end());
+    stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
   }
-  if (error_.has_value()) return error_;
-  const auto both = [this](Field a, Field b) {
-    FieldError(RequestErrorCode::kInvalidValue,
-               absl::StrCat(InfoOf(a).name, " and ", InfoOf(b).name,
-                            " are both given; one of them is wanted"),
-               InfoOf(b).name);
-  };
-  if (Given(Field::kPrompt) && Given(Field::kPromptTokenIds)) {
-    both(Field::kPrompt, Field::kPromptTokenIds);
-  } else if (!Given(Field::kPrompt) && !Given(Field::kPromptTokenIds)) {
-    FieldError(RequestErrorCode::kMissingField, "prompt or prompt_token_ids is missing", "prompt");
+  if (field_ == Field::kLogitBias) {
+    auto& biases = fields_.request.decoding.logit_bias;
+    std::sort(biases.begin(), biases.end());
+    for (size_t i = 1; i < biases.size(); ++i) {
+      if (biases[i].first != biases[i - 1].first) continue;
+      return WrongValue(
+          absl::StrCat("an object that has the token id ", biases[i].first, " twice"));
+    }
   }
-  if (Given(Field::kDecoderPrompt) && Given(Field::kDecoderPromptTokenIds)) {
-    both(Field::kDecoderPrompt, Field::kDecoderPromptTokenIds);
-  }
-  if (!Given(Field::kMaxTokens)) request_.max_tokens = defaults_.max_tokens;
-  if (!Given(Field::kMinTokens)) request_.min_tokens = defaults_.min_tokens;
-  if (!Given(Field::kIgnoreEos)) request_.ignore_eos = defaults_.ignore_eos;
-  if (!Given(Field::kLogprobs)) request_.logprobs = defaults_.logprobs;
-  if (!Given(Field::kStopTokenIds)) request_.stop_token_ids = defaults_.stop_token_ids;
-  if (!Given(Field::kDecoderPrompt) && !Given(Field::kDecoderPromptTokenIds)) {
-    request_.decoder_prompt = defaults_.decoder_prompt;
-  }
-  if (request_.min_tokens > request_.max_tokens) {
-    FieldError(RequestErrorCode::kInvalidValue,
-               absl::StrCat("min_tokens is ", request_.min_tokens, ", more than max_tokens, ",
-                            request_.max_tokens),
-               "min_tokens");
-  }
-  std::vector<int32_t>& stops = request_.stop_token_ids;
-  std::sort(stops.begin(), stops.end());
-  stops.erase(std::unique(stops.begin(), stops.end()), stops.end());
-  return error_;
 }
 
 }  // namespace tandem

@@ -1,15 +1,16 @@
-// Receives the events of one request's JSON and makes fields of them. Used by request.cc alone.
+// Receives the events of one object's JSON and makes fields of them. Used by request.cc and
+// openai_request.cc alone.
 #ifndef TANDEM_COORDINATOR_IO_REQUEST_SAX_H_
 #define TANDEM_COORDINATOR_IO_REQUEST_SAX_H_
 
-#include <bitset>
+#include <array>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/strings/string_view.h"
+#include "coordinator/io/parsed_fields.h"
 #include "coordinator/io/request.h"
 #include "coordinator/io/request_fields.h"
 
@@ -26,6 +27,8 @@ struct JsonScalar {
   double number = 0.0;  // kInteger, kNumber
   std::string* text = nullptr;
   bool whole_digits = false;  // kNumber: written without fraction or exponent, beyond 64 bits.
+
+  bool IsNumber() const { return kind == Kind::kInteger || kind == Kind::kNumber; }
 };
 
 // nlohmann's SAX interface. Syntax errors end the parse; the first error in the fields is kept
@@ -34,8 +37,11 @@ class RequestSax {
  public:
   using json = nlohmann::json;
 
-  RequestSax(const RequestDefaults& defaults, const RequestOptions& options)
-      : defaults_(defaults), options_(options) {}
+  RequestSax(LineForm form, const RequestDefaults& defaults, const RequestOptions& options)
+      : form_(form), options_(options) {
+    member_of_.fill(-1);
+    fields_.request.decoding = defaults.decoding;
+  }
 
   bool null() { return Scalar({}); }
   bool boolean(bool value);
@@ -52,15 +58,16 @@ class RequestSax {
   bool parse_error(size_t position, const std::string& last_token,
                    const nlohmann::detail::exception& error);
 
-  // After the parse. Takes what the fields say together; the first error of all.
-  std::optional<RequestError> Finish();
-
-  Request& request() { return request_; }
-  bool id_given() const { return id_given_; }
-  // The index of the member among all of the object's, -1 where there is none.
-  int64_t id_member() const { return id_member_; }
-  int64_t metadata_member() const { return metadata_member_; }
+  // After the parse. What the values say together is the callers' to check.
+  ParsedFields& fields() { return fields_; }
+  const std::optional<RequestError>& error() const { return error_; }
   bool syntax_failed() const { return syntax_failed_; }
+  bool id_given() const { return id_given_; }
+  // Of tandem's own forms: the line is an OpenAI batch line, and its fields mean nothing here.
+  bool is_batch_line() const { return saw_custom_id_ || (saw_url_ && saw_body_); }
+  // The index of a field's member among all of the object's, -1 where there is none. The id's: what
+  // gave the id, be it a custom_id.
+  int64_t MemberOf(Field field) const { return member_of_[static_cast<size_t>(field)]; }
 
  private:
   bool Scalar(const JsonScalar& value);
@@ -70,28 +77,31 @@ class RequestSax {
   void FieldError(RequestErrorCode code, std::string message, absl::string_view param);
   void WrongValue(const std::string& seen);
   void NotServed(const std::string& seen);
+  void UnknownField(absl::string_view name);
 
   void TopLevelScalar(const JsonScalar& value);
   void Element(const JsonScalar& value);
   void EndOfField();
   void TakeId(const JsonScalar& value);
-  void TakeInteger(int64_t integer, const JsonScalar& value);
-  void TakeNumber(const JsonScalar& value);
+  void TakeInteger(const JsonScalar& value);
   void TakeTokenId(const JsonScalar& value);
-  void TakeString(std::string* text);
-  std::vector<int32_t>* IdsOf(Field field);
-  bool Given(Field field) const { return given_[static_cast<size_t>(field)]; }
+  void TakeBias(const JsonScalar& value);
+  // Whether a string of a list is within the field's bounds; says what is wrong.
+  bool TakesText(const std::string& text);
+  int64_t VocabSize() const;
 
-  const RequestDefaults& defaults_;
+  const LineForm form_;
   const RequestOptions& options_;
-  Request request_;
+  ParsedFields fields_;
   std::optional<RequestError> error_;
   bool syntax_failed_ = false;
   bool id_given_ = false;
-  int64_t member_ = -1;  // Of the top-level object, the current one.
-  int64_t id_member_ = -1;
-  int64_t openai_member_ = -1;
-  int64_t metadata_member_ = -1;
+  bool saw_custom_id_ = false;
+  bool saw_url_ = false;
+  bool saw_body_ = false;
+  bool is_custom_id_ = false;  // The current member.
+  int64_t member_ = -1;        // Of the top-level object, the current one.
+  std::array<int64_t, kNumFields> member_of_;
   int depth_ = 0;
   const FieldInfo* info_ = nullptr;  // The current member's; null: one to pass over.
   Field field_ = Field::kId;
@@ -99,7 +109,6 @@ class RequestSax {
   char bracket_ = 0;           // '[' or '{' where the current member is one.
   int64_t num_elements_ = 0;
   std::string element_key_;
-  std::bitset<kNumFields> given_;
 };
 
 }  // namespace tandem

@@ -1,11 +1,13 @@
 #include "coordinator/io/result.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/json_text.h"
+#include "coordinator/io/openai_result.h"
 
 namespace tandem {
 namespace {
@@ -55,12 +57,27 @@ void AppendOutput(const ResultOutput& output, std::string* out) {
     out->append(",\"cumulative_logprob\":");
     AppendFloat(*output.cumulative_logprob, out);
   }
+  if (output.score.has_value()) {
+    out->append(",\"score\":");
+    AppendFloat(*output.score, out);
+  }
   if (output.logprobs.has_value()) AppendLogprobs(*output.logprobs, out);
   out->push_back('}');
 }
 
 void AppendMetadata(absl::string_view metadata_json, std::string* out) {
   if (!metadata_json.empty()) absl::StrAppend(out, ",\"metadata\":", metadata_json);
+}
+
+// Usage and what comes behind it; completion_tokens < 0: there is no completion.
+void AppendTail(const ResultHead& head, int64_t completion_tokens, std::string* out) {
+  absl::StrAppend(out, ",\"usage\":{\"prompt_tokens\":", head.prompt_tokens);
+  if (completion_tokens >= 0) absl::StrAppend(out, ",\"completion_tokens\":", completion_tokens);
+  absl::StrAppend(
+      out, ",\"total_tokens\":", head.prompt_tokens + std::max<int64_t>(completion_tokens, 0), "}");
+  if (head.truncated) out->append(",\"truncated\":true");
+  AppendMetadata(head.metadata_json, out);
+  out->push_back('}');
 }
 
 }  // namespace
@@ -79,22 +96,48 @@ void AppendFloat(float value, std::string* out) {
   out->append(digits, static_cast<size_t>(end.ptr - digits));
 }
 
+void AppendFloats(absl::Span<const float> values, std::string* out) {
+  out->push_back('[');
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) out->push_back(',');
+    AppendFloat(values[i], out);
+  }
+  out->push_back(']');
+}
+
 std::string FormatResult(const Result& result) {
+  if (result.openai != nullptr) return FormatOpenAiResult(result);
   std::string out = absl::StrCat("{\"id\":", result.id.json, ",\"outputs\":[");
   for (size_t i = 0; i < result.outputs.size(); ++i) {
     if (i > 0) out.push_back(',');
     AppendOutput(result.outputs[i], &out);
   }
-  absl::StrAppend(&out, "],\"usage\":{\"prompt_tokens\":", result.prompt_tokens,
-                  ",\"completion_tokens\":", result.completion_tokens,
-                  ",\"total_tokens\":", result.prompt_tokens + result.completion_tokens, "}");
-  if (result.truncated) out.append(",\"truncated\":true");
-  AppendMetadata(result.metadata_json, &out);
-  out.push_back('}');
+  out.push_back(']');
+  AppendTail(result, result.completion_tokens, &out);
+  return out;
+}
+
+std::string FormatScore(const ScoreResult& result) {
+  std::string out = absl::StrCat("{\"id\":", result.id.json, ",\"token_ids\":[",
+                                 absl::StrJoin(result.token_ids, ","), "],\"logprobs\":");
+  AppendFloats(result.logprobs, &out);
+  out.append(",\"sum_logprob\":");
+  AppendFloat(result.sum_logprob, &out);
+  AppendTail(result, static_cast<int64_t>(result.token_ids.size()), &out);
+  return out;
+}
+
+std::string FormatEmbedding(const EmbedResult& result) {
+  if (result.openai != nullptr) return FormatOpenAiEmbedding(result);
+  std::string out = absl::StrCat("{\"id\":", result.id.json, ",\"embedding\":");
+  AppendFloats(result.embeddings.empty() ? absl::Span<const float>() : result.embeddings.front(),
+               &out);
+  AppendTail(result, /*completion_tokens=*/-1, &out);
   return out;
 }
 
 std::string FormatError(const RejectedLine& rejected) {
+  if (rejected.openai != nullptr) return FormatOpenAiError(rejected);
   std::string out = absl::StrCat("{\"id\":", rejected.id.json, ",\"error\":{\"code\":\"",
                                  NameOf(rejected.error.code), "\",\"message\":");
   AppendJsonString(rejected.error.message, &out);

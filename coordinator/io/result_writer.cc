@@ -1,13 +1,13 @@
 #include "coordinator/io/result_writer.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -60,7 +60,7 @@ int SyncTo(int fd) {
 absl::StatusOr<std::unique_ptr<ResultWriter>> ResultWriter::Open(
     const ResultWriterOptions& options) {
   // A reader that goes away must be an error of write(), not the end of the program.
-  signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
   std::unique_ptr<ResultWriter> writer(new ResultWriter);
   writer->options_ = options;
   if (options.path == "-") {
@@ -76,23 +76,29 @@ absl::StatusOr<std::unique_ptr<ResultWriter>> ResultWriter::Open(
   return writer;
 }
 
-absl::Status ResultWriter::OpenFile() {
+absl::Status ResultWriter::Check(const ResultWriterOptions& options) {
   struct stat info = {};
-  const bool exists = stat(options_.path.c_str(), &info) == 0;
-  if (exists && S_ISDIR(info.st_mode)) {
+  if (options.path == "-" || stat(options.path.c_str(), &info) != 0) return absl::OkStatus();
+  if (S_ISDIR(info.st_mode)) {
     return FileError(absl::FailedPreconditionError(
-        absl::StrCat("the output ", options_.path, " is a folder; give --output a file")));
+        absl::StrCat("the output ", options.path, " is a folder; give --output a file")));
   }
-  if (exists && SameFile(options_.input, info)) {
+  if (SameFile(options.input, info)) {
     return FileError(absl::FailedPreconditionError(
-        absl::StrCat("the output ", options_.path, " is the input itself; give another --output")));
+        absl::StrCat("the output ", options.path, " is the input itself; give another --output")));
   }
-  direct_ = exists && !S_ISREG(info.st_mode);
-  if (exists && !direct_ && !options_.overwrite) {
+  if (S_ISREG(info.st_mode) && !options.overwrite) {
     return FileError(absl::AlreadyExistsError(
-        absl::StrCat("the output ", options_.path,
+        absl::StrCat("the output ", options.path,
                      " exists; give --overwrite to replace it, or another --output")));
   }
+  return absl::OkStatus();
+}
+
+absl::Status ResultWriter::OpenFile() {
+  TANDEM_RETURN_IF_ERROR(Check(options_));
+  struct stat info = {};
+  direct_ = stat(options_.path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
   file_ = direct_ ? options_.path : options_.path + ".partial";
   fd_ = open(file_.c_str(), O_WRONLY | O_CLOEXEC | (direct_ ? 0 : O_CREAT), 0666);
   if (fd_ < 0) {
@@ -165,6 +171,10 @@ absl::Status ResultWriter::Write(int64_t sequence, std::string line) {
 }
 
 absl::Status ResultWriter::Append(absl::string_view line) {
+  if (options_.sink != nullptr) {
+    ++written_;
+    return line.empty() ? absl::OkStatus() : options_.sink->Add(line);
+  }
   absl::StrAppend(&buffer_, line, "\n");
   ++written_;
   return buffer_.size() >= kBufferBytes ? Flush() : absl::OkStatus();
@@ -189,6 +199,7 @@ absl::Status ResultWriter::Flush() {
 absl::Status ResultWriter::Finish() {
   TANDEM_CHECK(waiting_ == 0);
   TANDEM_RETURN_IF_ERROR(Flush());
+  if (options_.sink != nullptr) TANDEM_RETURN_IF_ERROR(options_.sink->Finish(fd_));
   if (fd_ == STDOUT_FILENO) return absl::OkStatus();
   if (const int error = SyncTo(fd_); error != 0) return Failed("write results to", error);
   if (!direct_) {

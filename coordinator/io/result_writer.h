@@ -14,6 +14,14 @@
 
 namespace tandem {
 
+// Where results do not become lines: takes them in their order, and writes the file at the end.
+class ResultSink {
+ public:
+  virtual ~ResultSink() = default;
+  virtual absl::Status Add(absl::string_view result) = 0;
+  virtual absl::Status Finish(int fd) = 0;
+};
+
 struct ResultWriterOptions {
   std::string path;   // "-": standard output.
   std::string input;  // The job's input; it must not be the same file. Empty or "-": not checked.
@@ -21,6 +29,7 @@ struct ResultWriterOptions {
   bool ordered = true;
   int64_t reorder_window = 4096;              // Results, >= 1.
   int64_t reorder_bytes = int64_t{32} << 20;  // Of results that wait for an earlier one.
+  ResultSink* sink = nullptr;                 // Null: lines. An empty result is left out of a sink.
 };
 
 // Not thread-safe. Every error has exit code kFile and says where what was written lies.
@@ -30,6 +39,9 @@ struct ResultWriterOptions {
 // `overwrite`.
 class ResultWriter {
  public:
+  // The part of Open's refusals that can be told without writing: the path is a folder, the input,
+  // or a file that is not to be replaced.
+  static absl::Status Check(const ResultWriterOptions& options);
   static absl::StatusOr<std::unique_ptr<ResultWriter>> Open(const ResultWriterOptions& options);
   // Without Finish: PATH.partial stays, with what was written; nothing, where nothing was.
   ~ResultWriter();

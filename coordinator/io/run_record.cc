@@ -23,7 +23,9 @@ std::string RunRecordJson(const RunRecord& record) {
   using Json = nlohmann::ordered_json;
   Json settings = Json::object();
   for (const RunSetting& setting : record.settings) {
-    settings[setting.name] = {{"value", setting.value}, {"origin", setting.origin}};
+    Json value = Json::parse(setting.json, nullptr, /*allow_exceptions=*/false);
+    if (value.is_discarded()) value = setting.value;  // Text that is not UTF-8.
+    settings[setting.name] = {{"value", std::move(value)}, {"origin", setting.origin}};
   }
   Json errors = Json::object();
   int64_t failed = 0;
@@ -37,6 +39,7 @@ std::string RunRecordJson(const RunRecord& record) {
       {"version", record.version},
       {"commit", record.commit},
       {"command", record.command},
+      {"working_directory", record.working_directory},
       {"settings", settings},
       {"model",
        {{"path", record.model_path},
@@ -47,6 +50,8 @@ std::string RunRecordJson(const RunRecord& record) {
       {"isa", record.isa},
       {"layout", record.layout_yaml},
       {"hosts", record.hosts},
+      {"ranks", record.ranks},
+      {"launch", TimeText(record.launch)},
       {"start", TimeText(record.start)},
       {"end", TimeText(record.end)},
       {"seconds", seconds},

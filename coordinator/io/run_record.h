@@ -17,12 +17,14 @@ struct RunSetting {
   std::string name;
   std::string value;
   std::string origin;  // "flag", "environment", ...
+  std::string json;    // The value as JSON: 64, true, "text", [1,2], null.
 };
 
 struct RunRecord {
   std::string version;               // "0.1.0"
   std::string commit;                // May be empty.
   std::vector<std::string> command;  // argv
+  std::string working_directory;     // What relative paths start from.
   std::vector<RunSetting> settings;
   std::string model_path;
   std::string model_identity;  // Hash of configuration, index and headers.
@@ -32,6 +34,8 @@ struct RunRecord {
   std::string isa;
   std::string layout_yaml;
   std::vector<std::string> hosts;  // By rank.
+  std::vector<std::string> ranks;  // By rank: cores, threads, shards and bytes, as logged.
+  absl::Time launch;               // Of the program; until `start` weights are loaded.
   absl::Time start;
   absl::Time end;
   int64_t requests = 0;

@@ -158,6 +158,26 @@ class ModelErrors(ErrorTest):
             model, f'{model}/config.json: decoder.hidden_activation is "mish": supported are '
             "gelu_pytorch_tanh, gelu_approximate, gelu, silu, swish and relu")
 
+    def test_generation_config(self):
+        model = self.copy(TINY)
+        path = model / "generation_config.json"
+        path.write_text('{"top_p": 1.5}')
+        self.refuses(model, f'{path}: top_p must be a number above 0, up to 1, not "1.5"')
+
+    def test_generation_config_is_told(self):
+        model = self.copy(DEMO)
+        (model / "generation_config.json").write_text(
+            json.dumps({"max_new_tokens": 1, "top_k": 7, "typical_p": 0.5, "eos_token_id": 1}))
+        run = tandem("generate", "--model", model, "--prompt", "roman: 1448", "--top-k", "3",
+                     "--log-level", "info")
+        self.assertEqual(run.code, 0, run.err)
+        self.assertIn("generation_config.json sets max_tokens 1\n", run.err)
+        self.assertIn(f"{model}/generation_config.json: typical_p is 0.5, which is not offered", run.err)
+        self.assertEqual(len(json.loads(run.out)["outputs"][0]["token_ids"]), 1)
+        run = tandem("generate", "--model", model, "--print-config", "--top-k", "3")
+        self.assertRegex(run.out, "max_tokens: 1 +# generation_config.json\n")
+        self.assertRegex(run.out, "top_k: 3 +# flag\n")
+
     def test_config_without_weights(self):
         model = DATA / "configs" / "270m-270m"
         self.refuses(
@@ -194,6 +214,11 @@ class LayoutErrors(ErrorTest):
             f"{layout}: layout, line 2: decoder group 1 names rank 2, but the job has 2 ranks, "
             "numbered from 0; start 3 or more", ranks=2)
 
+    def test_a_default_outside_the_vocabulary(self):
+        self.refuses(
+            ["--logit-bias", "999999=1"],
+            "--logit-bias has the token id 999999; the model's vocabulary has ids from 0 to 511")
+
     def test_unknown_flag(self):
         run = tandem("generate", "--model", TINY, "--max-token", "3", ranks=2)
         self.assertEqual(run.code, 2, run.err)
@@ -214,7 +239,7 @@ class RequestErrors(TandemTest):
                 {"id": "long", "prompt_token_ids": [5] * 3000},
                 {"id": "none", "prompt_token_ids": []},
                 {"id": "out", "prompt_token_ids": [999999]},
-                {"id": "hot", "prompt": "roman: 9", "temperature": 0.5},
+                {"id": "hot", "prompt": "roman: 9", "temperature": -0.5},
                 {"id": "typo", "promt": "roman: 9"},
                 {"id": "b", "prompt": "sum: 1 + 2"},
             ]
@@ -238,7 +263,8 @@ class RequestErrors(TandemTest):
              "prompt_token_ids has no tokens; at least one is needed"),
             ("invalid_token", "prompt_token_ids",
              "prompt_token_ids[0] is 999999; the vocabulary has ids from 0 to 511"),
-            ("unsupported", "temperature", "temperature 0.5 is not supported by this version"),
+            ("invalid_value", "temperature",
+             "temperature must be 0 or a number from 0.001 to 100, not -0.5"),
             ("unknown_field", "promt",
              'unknown field "promt"; the nearest known one is "prompt" '
              "(--ignore-unknown-fields lets it pass)"),

@@ -164,8 +164,9 @@ TEST_P(HfGoldenTest, GreedyTokens) {
   const bool bf16 = GetParam().dtype == "bfloat16";
   const absl::Span<const float> top_logits = golden.expected.at("generate.top2_logits").As<float>();
   for (const auto& [row, done] : *answers) {
-    std::vector<int32_t> tokens = done.token_ids;
-    if (done.stop_token >= 0) tokens.push_back(done.stop_token);
+    const SequenceOutput& output = done.outputs[0];
+    std::vector<int32_t> tokens = output.token_ids;
+    if (output.stop_token >= 0) tokens.push_back(output.stop_token);
     for (int64_t step = 0; step < steps; ++step) {
       const auto at = static_cast<size_t>(static_cast<int64_t>(row) * steps + step);
       if (margins[at] < 0) break;  // The reference has stopped.
@@ -174,9 +175,9 @@ TEST_P(HfGoldenTest, GreedyTokens) {
       ASSERT_EQ(tokens[static_cast<size_t>(step)],
                 ids[static_cast<size_t>(static_cast<int64_t>(row) * width + prefix + step)])
           << "row " << row << ", step " << step;
-      if (bf16 || static_cast<size_t>(step) >= done.logprobs.size()) continue;
+      if (bf16 || static_cast<size_t>(step) >= output.token_ids.size()) continue;
       // The distance of the two best log-probabilities is the distance of their logits.
-      const std::vector<Candidate>& top = done.logprobs[static_cast<size_t>(step)].top;
+      const std::vector<Candidate>& top = output.logprobs[static_cast<size_t>(step)].top;
       ASSERT_EQ(top.size(), 2u);
       EXPECT_EQ(top[0].id, tokens[static_cast<size_t>(step)]);
       EXPECT_NEAR(top[0].logit - top[1].logit, top_logits[2 * at] - top_logits[2 * at + 1],

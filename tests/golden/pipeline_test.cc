@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <set>
+#include <vector>
 
 #include "common/parallel/thread_world.h"
 #include "coordinator/cli/run_job.h"
@@ -68,7 +71,7 @@ TEST(PipelineTest, ALateShortRequestEndsBeforeAnEarlyLongOne) {
   ASSERT_TRUE(answers.ok()) << answers.status();
   const SequenceDone& early = answers->at(0);
   const SequenceDone& late = answers->at(5);
-  ASSERT_EQ(early.completion_tokens, 4000);
+  ASSERT_EQ(early.outputs[0].completion_tokens(), 4000);
   EXPECT_LT(early.start_seconds, late.start_seconds);
   EXPECT_LT(late.end_seconds, early.end_seconds);
 }
@@ -85,7 +88,7 @@ TEST(PipelineTest, EqualPromptsAreEncodedOnce) {
   EXPECT_EQ(trace.counts.prompts_encoded, 1);
   EXPECT_EQ(trace.counts.prompts_shared, 7);
   for (const auto& [id, done] : *answers) {
-    EXPECT_EQ(done.token_ids, answers->at(0).token_ids) << id;
+    EXPECT_EQ(done.outputs[0].token_ids, answers->at(0).outputs[0].token_ids) << id;
   }
 }
 
@@ -111,9 +114,127 @@ TEST(PipelineTest, SequencesPutBackGiveTheSameTokens) {
     ASSERT_TRUE(got.ok()) << got.status();
     EXPECT_GT(trace.counts.evictions, 0);
     for (const auto& [id, done] : *want) {
-      EXPECT_EQ(got->at(id).token_ids, done.token_ids) << id;
-      EXPECT_EQ(got->at(id).cumulative_logprob, done.cumulative_logprob) << id;
+      EXPECT_EQ(got->at(id).outputs[0].token_ids, done.outputs[0].token_ids) << id;
+      for (size_t i = 0; i < done.outputs[0].logprobs.size(); ++i) {
+        EXPECT_EQ(got->at(id).outputs[0].logprobs[i].logprob, done.outputs[0].logprobs[i].logprob);
+      }
     }
+  }
+}
+
+// What two runs came to, compared to the bit.
+void ExpectSame(const std::map<SequenceId, SequenceDone>& got,
+                const std::map<SequenceId, SequenceDone>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (const auto& [id, done] : want) {
+    const SequenceDone& other = got.at(id);
+    ASSERT_EQ(other.outputs.size(), done.outputs.size()) << id;
+    for (size_t k = 0; k < done.outputs.size(); ++k) {
+      EXPECT_EQ(other.outputs[k].token_ids, done.outputs[k].token_ids) << id;
+      EXPECT_EQ(other.outputs[k].score, done.outputs[k].score) << id;
+      ASSERT_EQ(other.outputs[k].logprobs.size(), done.outputs[k].logprobs.size()) << id;
+      for (size_t i = 0; i < done.outputs[k].logprobs.size(); ++i) {
+        EXPECT_EQ(other.outputs[k].logprobs[i].logprob, done.outputs[k].logprobs[i].logprob) << id;
+      }
+    }
+  }
+}
+
+// Sixteen samples of one prompt: one encoding, one copy of its K/V on the decoder, and sixteen
+// different answers that are the same with any number of rows in a step.
+TEST(PipelineTest, SamplesShareTheEncodingAndItsKv) {
+  DispatchRequest request = Request(0, 70, 20);
+  request.num_samples = 16;
+  request.sequence.num_logprobs = 0;
+  request.sequence.choice.temperature = 1.0f;
+  request.sequence.choice.top_p = 0.95f;
+  std::map<SequenceId, SequenceDone> want;
+  for (const int max_num_seqs : {16, 1, 5}) {
+    for (const int ranks : {1, 3}) {
+      GenerateTrace trace;
+      const auto got =
+          GenerateInThreads(ranks, Settings(1, std::min(ranks, 2), ranks == 1, max_num_seqs), 4096,
+                            {request}, &trace);
+      ASSERT_TRUE(got.ok()) << got.status();
+      EXPECT_EQ(trace.counts.prompts_encoded, 1);
+      EXPECT_EQ(trace.counts.memories_stored, 1);
+      if (want.empty()) want = *got;
+      ExpectSame(*got, want);
+    }
+  }
+  std::set<std::vector<int32_t>> different;
+  for (const auto& [id, done] : want) different.insert(done.outputs[0].token_ids);
+  EXPECT_GT(different.size(), 12u);
+}
+
+// Beams of a long decoder prompt hold it once: twelve copies of its ten pages would not fit into
+// the memory's 85. What is copied is the last, partly filled page alone, at most once for each beam
+// but one in a step, and never for one beam alone.
+TEST(PipelineTest, BeamsShareTheirPages) {
+  DispatchRequest request = Request(0, 40, 25);
+  for (int i = 0; i < 310; ++i) request.sequence.prompt.push_back(5 + i % 400);
+  request.sequence.num_logprobs = 0;
+  std::map<SequenceId, SequenceDone> want;
+  for (const int mb : {8, 1}) {
+    for (const int ranks : {1, 2}) {
+      SessionSettings settings = Settings(ranks, ranks, true, 4);
+      settings.kv_cache_mb = mb;
+      request.sequence.beams = {.num_beams = 12, .num_outputs = 12};
+      GenerateTrace trace;
+      const auto got = GenerateInThreads(ranks, settings, 4096, {request}, &trace);
+      ASSERT_TRUE(got.ok()) << got.status();
+      EXPECT_EQ(trace.counts.prompts_encoded, 1);
+      EXPECT_EQ(trace.counts.memories_stored, 1);
+      EXPECT_EQ(trace.counts.evictions, 0);
+      EXPECT_GT(trace.counts.pages_copied, 0);
+      EXPECT_LE(trace.counts.pages_copied, 25 * 11);
+      if (want.empty()) want = *got;
+      ExpectSame(*got, want);
+    }
+  }
+  request.sequence.beams = {};
+  GenerateTrace trace;
+  ASSERT_TRUE(GenerateInThreads(1, Settings(1, 1, true, 4), 4096, {request}, &trace).ok());
+  EXPECT_EQ(trace.counts.pages_copied, 0);
+}
+
+// Samples, beams and targets that are put back come to the same bits; and so do they in any
+// company.
+TEST(PipelineTest, WhatIsPutBackIsComputedAlike) {
+  std::vector<DispatchRequest> requests;
+  for (int i = 0; i < 12; ++i) {
+    requests.push_back(Request(static_cast<SequenceId>(10 * i), 30 + i * 5, 200));
+    SequenceSpec& sequence = requests.back().sequence;
+    sequence.num_logprobs = 1;
+    sequence.choice.seed = static_cast<uint64_t>(i);
+    if (i % 4 == 0) {
+      sequence.beams = {.num_beams = 3, .num_outputs = 2};
+      sequence.choice.no_repeat_ngram_size = 3;
+    }
+    if (i % 4 == 1) {
+      requests.back().num_samples = 4;
+      sequence.choice.temperature = 1.5f;
+      sequence.choice.repetition_penalty = 1.3f;
+    }
+    if (i % 4 == 2) {
+      sequence.choice.temperature = 0.9f;
+      sequence.choice.top_k = 30;
+      sequence.choice.min_p = 0.01f;
+    }
+    if (i % 4 == 3) {
+      for (int t = 0; t < 150; ++t) sequence.target.push_back(5 + (t * i) % 300);
+    }
+  }
+  const auto want = GenerateInThreads(1, Settings(1, 1, true, 64), 4096, requests);
+  ASSERT_TRUE(want.ok()) << want.status();
+  for (const int ranks : {1, 2, 4}) {
+    SessionSettings settings = Settings(ranks, ranks, true, 40);
+    settings.kv_cache_mb = 1;
+    GenerateTrace trace;
+    const auto got = GenerateInThreads(ranks, settings, 4096, requests, &trace);
+    ASSERT_TRUE(got.ok()) << got.status();
+    EXPECT_GT(trace.counts.evictions, 0);
+    ExpectSame(*got, *want);
   }
 }
 
@@ -138,7 +259,9 @@ TEST(PipelineTest, OverlappingGroupsDoNotWaitForEachOther) {
   settings.layout_file = path;
   const auto got = GenerateInThreads(4, settings, 64, requests);
   ASSERT_TRUE(got.ok()) << got.status();
-  for (const auto& [id, done] : *want) EXPECT_EQ(got->at(id).token_ids, done.token_ids) << id;
+  for (const auto& [id, done] : *want) {
+    EXPECT_EQ(got->at(id).outputs[0].token_ids, done.outputs[0].token_ids) << id;
+  }
 }
 
 TEST(PipelineTest, ARankReadsItsShareOfTheSplitWeights) {

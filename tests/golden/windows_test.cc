@@ -25,11 +25,12 @@ TEST_P(WindowsTest, MixedLengthsInOneBatch) {
   for (const nlohmann::json& row : expected.at("rows")) {
     DispatchRequest request;
     request.encoder_ids = row.at("prompt").get<std::vector<int32_t>>();
-    request.sequence.id = requests.size();
-    request.sequence.prompt = {2};
-    request.sequence.max_tokens = static_cast<int32_t>(row.at("steps").size());
-    request.sequence.stop_token_ids = {1};
-    request.sequence.num_logprobs = 1;
+    SequenceSpec& sequence = request.sequence;
+    sequence.id = requests.size();
+    sequence.prompt = {2};
+    sequence.max_tokens = static_cast<int32_t>(row.at("steps").size());
+    sequence.stop_token_ids = {1};
+    sequence.num_logprobs = 1;
     requests.push_back(std::move(request));
   }
   ASSERT_EQ(requests.size(), 8u);
@@ -48,13 +49,14 @@ TEST_P(WindowsTest, MixedLengthsInOneBatch) {
     const nlohmann::json& steps = expected.at("rows")[id].at("steps");
     for (size_t i = 0; i < steps.size(); ++i) {
       if (steps[i].at("token") == 1) {
-        EXPECT_EQ(done.stop_token, 1);
+        EXPECT_EQ(done.outputs[0].stop_token, 1);
         break;
       }
-      ASSERT_LT(i, done.token_ids.size()) << "prompt " << id;
-      EXPECT_EQ(done.token_ids[i], steps[i].at("token")) << "prompt " << id << ", step " << i;
+      ASSERT_LT(i, done.outputs[0].token_ids.size()) << "prompt " << id;
+      EXPECT_EQ(done.outputs[0].token_ids[i], steps[i].at("token"))
+          << "prompt " << id << ", step " << i;
       // As for the other goldens: 20 times the error of fp32 itself, which is about 1e-5 here.
-      EXPECT_NEAR(done.logprobs[i].logprob, steps[i].at("logprob").get<double>(), 3e-4)
+      EXPECT_NEAR(done.outputs[0].logprobs[i].logprob, steps[i].at("logprob").get<double>(), 3e-4)
           << "prompt " << id << ", step " << i;
     }
   }

@@ -14,7 +14,6 @@ absl::StatusOr<std::map<SequenceId, SequenceDone>> GenerateAll(
   config.groups = session.groups();
   config.max_num_seqs = max_num_seqs;
   config.max_batch_tokens = max_batch_tokens;
-  config.pages = session.pages();
   Dispatcher dispatcher(config);
   for (const DispatchRequest& request : requests) dispatcher.Add(request);
   std::map<SequenceId, SequenceDone> answers;

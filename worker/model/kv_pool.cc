@@ -10,7 +10,8 @@ KvPool::KvPool(const KvLayout& layout, int64_t num_layers, int64_t num_pages)
     : layout_(layout),
       num_pages_(num_pages),
       page_stride_bytes_(PageBytes(layout, num_layers)),
-      memory_(num_pages * page_stride_bytes_) {
+      memory_(num_pages * page_stride_bytes_),
+      num_owners_(static_cast<size_t>(num_pages), 0) {
   for (int64_t page = num_pages; page-- > 0;) free_.push_back(static_cast<int32_t>(page));
 }
 
@@ -21,16 +22,29 @@ bool KvPool::Allocate(int64_t count, std::vector<int32_t>& pages) {
     free_.pop_back();
     std::memset(memory_.data() + page * page_stride_bytes_, 0,
                 static_cast<size_t>(page_stride_bytes_));
+    num_owners_[static_cast<size_t>(page)] = 1;
     pages.push_back(page);
   }
   return true;
 }
 
+void KvPool::Share(const std::vector<int32_t>& pages) {
+  for (const int32_t page : pages) ++num_owners_[static_cast<size_t>(page)];
+}
+
 void KvPool::Free(const std::vector<int32_t>& pages) {
   for (const int32_t page : pages) {
     TANDEM_CHECK(page >= 0 && page < num_pages_);
-    free_.push_back(page);
+    int32_t& owners = num_owners_[static_cast<size_t>(page)];
+    TANDEM_CHECK(owners > 0);
+    if (--owners == 0) free_.push_back(page);
   }
+}
+
+void KvPool::Copy(int32_t from, int32_t to) {
+  ++num_copies_;
+  std::memcpy(memory_.data() + to * page_stride_bytes_, memory_.data() + from * page_stride_bytes_,
+              static_cast<size_t>(page_stride_bytes_));
 }
 
 KvView KvPool::Layer(int64_t layer) const {

@@ -1,5 +1,6 @@
 // The K/V memory of a decoder rank: pages of kPageTokens tokens, each with all of the stack's
-// layers. Sequences own pages of their past; encoded prompts own pages of encoder memory.
+// layers. Sequences own pages of their past, beams of one sequence together where they are equal;
+// encoded prompts own pages of encoder memory.
 #ifndef TANDEM_WORKER_MODEL_KV_POOL_H_
 #define TANDEM_WORKER_MODEL_KV_POOL_H_
 
@@ -30,7 +31,15 @@ class KvPool {
   // pages come is a function of the calls before, so ranks that make the same calls get the same
   // pages.
   bool Allocate(int64_t count, std::vector<int32_t>& pages);
+  // One more owner each.
+  void Share(const std::vector<int32_t>& pages);
+  // One owner less each; a page without owners is free.
   void Free(const std::vector<int32_t>& pages);
+
+  bool IsShared(int32_t page) const { return num_owners_[static_cast<size_t>(page)] > 1; }
+  // All layers of a page.
+  void Copy(int32_t from, int32_t to);
+  int64_t num_copies() const { return num_copies_; }
 
   KvView Layer(int64_t layer) const;
 
@@ -39,6 +48,8 @@ class KvPool {
   int64_t num_pages_;
   int64_t page_stride_bytes_;
   AlignedBuffer<std::byte> memory_;
+  std::vector<int32_t> num_owners_;  // By page.
+  int64_t num_copies_ = 0;
   std::vector<int32_t>
       free_;  // A stack: the page given back last is handed out first (it is warm).
 };

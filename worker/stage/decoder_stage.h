@@ -1,6 +1,7 @@
 // The decoder stage on one rank: continuous batching. A finished sequence leaves and a waiting one
 // joins at any step. All ranks of the group hold the same state and make the same decisions; the
-// leader alone knows what waits, and says in each step's plan who joins and what is forgotten.
+// leader alone knows what waits, and says in each step's plan who joins, who ends early and what is
+// forgotten.
 #ifndef TANDEM_WORKER_STAGE_DECODER_STAGE_H_
 #define TANDEM_WORKER_STAGE_DECODER_STAGE_H_
 
@@ -11,9 +12,10 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
-#include "common/parallel/layout_groups.h"
 #include "worker/model/decoder.h"
+#include "worker/stage/decoder_forward.h"
 #include "worker/stage/memory_store.h"
+#include "worker/stage/sequence_batch.h"
 #include "worker/stage/stage.h"
 
 namespace tandem {
@@ -21,28 +23,19 @@ namespace tandem {
 class DecoderStage : public Stage {
  public:
   // Borrows decoder and pool. `progress` keeps messages moving while a member waits for states.
-  DecoderStage(const LayoutGroup& group, const ModelConfig& config, int max_num_seqs,
-               Decoder& decoder, KvPool& pool, const Runtime& runtime, SendFunction send);
+  DecoderStage(const ModelConfig& config, int max_num_seqs, Decoder& decoder, KvPool& pool,
+               const Runtime& runtime, SendFunction send);
 
   absl::Status Handle(const Envelope& message) override;
   bool HasWork() const override;
   absl::Status DoWork() override;
 
  private:
-  // A sequence in the batch.
-  struct Live {
-    SequenceSpec spec;
-    std::vector<int32_t> tokens;  // Decoder prompt, then what was generated.
-    int64_t num_computed = 0;     // Tokens whose K and V are stored.
-    std::vector<int32_t> pages;
-    int32_t num_generated = 0;
-    SequenceDone done;  // Filled as tokens come.
-  };
-
   // What the leader tells the group before a step.
   struct Plan {
     std::vector<SequenceSpec> join;
     std::vector<MemoryKey> drop;
+    std::vector<SequenceId> finish;
     std::optional<ForwardDecode> forward;
 
     std::vector<std::byte> Encode() const;
@@ -59,37 +52,27 @@ class DecoderStage : public Stage {
   absl::Status ReturnToCoordinator(SequenceId id);
   absl::Status ForgetEarly(MemoryKey key);
 
-  // On every rank, in the order of a step.
+  // On every rank.
   absl::Status AwaitMemory(MemoryKey key);
   absl::Status Join(const SequenceSpec& sequence);
-  absl::Status MakeRoom();
-  bool AllocateFor(Live& sequence, int64_t new_tokens);
-  void AddRows(Live& sequence, int64_t rows, StepBatch& batch);
-  absl::Status Step();
-  absl::Status Choose(ConstMatrix states, const std::vector<Live*>& sampled);
-  void Take(const HeadResult& result, Live& sequence);
-  absl::Status Retire(Live& sequence);
-  absl::Status ForwardRows(const ForwardDecode& forward);
-  absl::Status ForwardOne(const ForwardRow& row, int64_t first_row, const TapSink& taps);
+  SequenceBatch::Events BatchEvents();
 
-  const LayoutGroup group_;
-  const ModelConfig& config_;
-  const size_t max_num_seqs_;
-  Decoder& decoder_;
+  const int64_t max_num_seqs_;  // Rows of a step.
   KvPool& pool_;
   const Runtime& runtime_;
   const SendFunction send_;
   MemoryStore memories_;
-  std::vector<Live> live_;  // Oldest first.
+  SequenceBatch batch_;
+  DecoderForward forward_;
 
   // On the leader. Bounded by the coordinator's credit.
   std::deque<SequenceSpec> waiting_;
   std::vector<MemoryKey> released_;
+  std::vector<SequenceId> finish_;
   // Dropped to make room before the coordinator released them: who still comes for one is sent
   // back.
   absl::flat_hash_set<MemoryKey> dropped_early_;
   std::deque<ForwardDecode> forwards_;
-  ScratchMatrix sampled_states_;
 };
 
 }  // namespace tandem

@@ -28,6 +28,27 @@ std::vector<std::byte> PackStates(ConstMatrix states, bool bf16) {
   return out;
 }
 
+// Means are summed in f64 in the order of the rows: one result on every rank and in every layout.
+std::vector<float> PoolRows(ConstMatrix states, Pooling pooling) {
+  std::vector<float> out;
+  if (pooling == Pooling::kNone) {
+    for (int64_t i = 0; i < states.rows; ++i) {
+      out.insert(out.end(), states.row(i), states.row(i) + states.cols);
+    }
+    return out;
+  }
+  if (pooling == Pooling::kLast) {
+    const float* last = states.row(states.rows - 1);
+    return {last, last + states.cols};
+  }
+  for (int64_t j = 0; j < states.cols; ++j) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < states.rows; ++i) sum += static_cast<double>(states.row(i)[j]);
+    out.push_back(static_cast<float>(sum / static_cast<double>(states.rows)));
+  }
+  return out;
+}
+
 }  // namespace
 
 int OutputSender(const LayoutGroup& encoder, const LayoutGroup& decoder, int destination) {
@@ -101,6 +122,24 @@ absl::Status EncoderStage::SendOutputs(const EncodeBatch& batch, ConstMatrix sta
   return absl::OkStatus();
 }
 
+absl::Status EncoderStage::SendEmbeddings(const EncodeBatch& batch, ConstMatrix states) {
+  int64_t row = 0;
+  for (const EncodeItem& item : batch.items) {
+    const auto rows = static_cast<int64_t>(item.token_ids.size());
+    const std::vector<float> pooled = PoolRows(states.Rows(row, rows), batch.pooling);
+    EncoderOutput output;
+    output.decoder_group = -1;
+    output.key = item.key;
+    output.hidden_dim = static_cast<uint64_t>(states.cols);
+    output.rows = pooled.size() / output.hidden_dim;
+    output.data.resize(pooled.size() * sizeof(float));
+    std::memcpy(output.data.data(), pooled.data(), output.data.size());
+    TANDEM_RETURN_IF_ERROR(send_(kCoordinatorRank, MessageKind::kEmbedded, output.Encode()));
+    row += rows;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status EncoderStage::DoWork() {
   std::vector<std::byte> bytes;
   if (leads()) {
@@ -132,12 +171,14 @@ absl::Status EncoderStage::DoWork() {
   TANDEM_ASSIGN_OR_RETURN(const Matrix states, encoder_.Forward(prompts, taps));
   TANDEM_RETURN_IF_ERROR(tapped);
   encoded.end_seconds = NowSeconds();
-  TANDEM_RETURN_IF_ERROR(SendOutputs(batch, states));
+  // Those of `forward` go to the coordinator, and to a decoder where there is one.
+  if (batch.decoder_group >= 0) TANDEM_RETURN_IF_ERROR(SendOutputs(batch, states));
   if (!leads()) return absl::OkStatus();
   if (work.wants_states != 0) {
     TANDEM_RETURN_IF_ERROR(SendForwardTensor(send_, "encoder_sequence_output", 0, 0, states));
     return SendForwardEnd(send_);
   }
+  if (batch.decoder_group < 0) TANDEM_RETURN_IF_ERROR(SendEmbeddings(batch, states));
   return send_(kCoordinatorRank, MessageKind::kEncoded, encoded.Encode());
 }
 

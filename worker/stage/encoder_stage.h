@@ -1,4 +1,5 @@
-// The encoder stage on one rank: batches of prompts in, hidden states to the decoder ranks.
+// The encoder stage on one rank: batches of prompts in, hidden states to the decoder ranks (or,
+// pooled, to the coordinator).
 #ifndef TANDEM_WORKER_STAGE_ENCODER_STAGE_H_
 #define TANDEM_WORKER_STAGE_ENCODER_STAGE_H_
 
@@ -24,6 +25,7 @@ class EncoderStage : public Stage {
  private:
   bool leads() const { return tp_.rank() == 0; }
   absl::Status SendOutputs(const EncodeBatch& batch, ConstMatrix states);
+  absl::Status SendEmbeddings(const EncodeBatch& batch, ConstMatrix states);
 
   const std::vector<LayoutGroup> groups_;
   const LayoutGroup group_;

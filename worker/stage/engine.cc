@@ -158,9 +158,9 @@ void Engine::Start(const std::vector<int64_t>& pages) {
                                             pages[static_cast<size_t>(id)]);
     member->decoder = std::make_unique<Decoder>(model_, member->weights, *member->table,
                                                 *member->head, *member->pool, member->runtime);
-    worker_.SetStage(
-        id, std::make_unique<DecoderStage>(*member->group, model_, config_.max_num_seqs,
-                                           *member->decoder, *member->pool, member->runtime, send));
+    worker_.SetStage(id,
+                     std::make_unique<DecoderStage>(model_, config_.max_num_seqs, *member->decoder,
+                                                    *member->pool, member->runtime, send));
   }
 }
 

@@ -105,14 +105,17 @@ absl::Status Worker::Route(Envelope message) {
     case MessageKind::kEncoderOutput:
     case MessageKind::kAdmit:
     case MessageKind::kReleaseMemory:
+    case MessageKind::kFinishSequence:
     case MessageKind::kForwardDecode: {
-      // All four begin with the group.
+      // All of them begin with the group.
       return RouteToStage(ByteReader(message.payload).Get<GroupId>(), message);
     }
     case MessageKind::kEncoded:
     case MessageKind::kSequenceStarted:
     case MessageKind::kSequenceDone:
     case MessageKind::kSequenceEvicted:
+    case MessageKind::kTokens:
+    case MessageKind::kEmbedded:
     case MessageKind::kForwardTensor:
       if (port_ == nullptr) return absl::InternalError("a coordinator's message at another rank");
       port_->Deliver(std::move(message));

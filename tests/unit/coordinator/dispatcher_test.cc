@@ -7,93 +7,19 @@
 #include <random>
 #include <set>
 
+#include "tests/unit/coordinator/played_ranks.h"
+
 namespace tandem {
 namespace {
 
 using ::testing::ElementsAre;
 
-// Rank 0: encoder group 0. Then decoder groups 1, 2... on a rank each.
-std::vector<LayoutGroup> Groups(int num_decoders) {
-  std::vector<LayoutGroup> groups = {
-      {.id = 0, .stage = StageKind::kEncoder, .index = 0, .ranks = {0}}};
-  for (int i = 0; i < num_decoders; ++i) {
-    groups.push_back({.id = i + 1, .stage = StageKind::kDecoder, .index = i, .ranks = {i + 1}});
-  }
-  return groups;
-}
-
-DispatcherConfig Config(int num_decoders, int max_num_seqs, int64_t max_batch_tokens = 4096) {
-  DispatcherConfig config;
-  config.groups = Groups(num_decoders);
-  config.max_num_seqs = max_num_seqs;
-  config.max_batch_tokens = max_batch_tokens;
-  config.pages.assign(config.groups.size(), 100);
-  return config;
-}
-
-DispatchRequest Request(SequenceId id, std::vector<int32_t> ids) {
-  DispatchRequest request;
-  request.encoder_ids = std::move(ids);
-  request.sequence.id = id;
-  request.sequence.prompt = {2};
-  request.sequence.max_tokens = 4;
-  return request;
-}
-
-// The ranks, played by the test: keeps what the dispatcher sent.
-struct Ranks {
-  std::vector<EncodeBatch> batches;
-  std::map<SequenceId, Admit> admitted;
-  std::vector<MemoryKey> released;
-
-  void Take(const std::vector<CoordinatorPort::Outgoing>& messages) {
-    for (const CoordinatorPort::Outgoing& message : messages) {
-      switch (message.kind) {
-        case MessageKind::kEncodeBatch:
-          batches.push_back(*EncodeBatch::Decode(message.payload));
-          break;
-        case MessageKind::kAdmit: {
-          const Admit admit = *Admit::Decode(message.payload);
-          admitted[admit.sequence.id] = admit;
-          break;
-        }
-        case MessageKind::kReleaseMemory:
-          released.push_back(ReleaseMemory::Decode(message.payload)->key);
-          break;
-        default:
-          ADD_FAILURE() << "kind " << static_cast<int>(message.kind);
-      }
-    }
-  }
-};
-
-Envelope Message(MessageKind kind, std::vector<std::byte> payload) {
-  return {.source = 0, .kind = static_cast<uint16_t>(kind), .payload = std::move(payload)};
-}
-Envelope Started(SequenceId id) {
-  return Message(MessageKind::kSequenceStarted, SequenceNote{.id = id, .seconds = 0}.Encode());
-}
-Envelope Evicted(SequenceId id) {
-  return Message(MessageKind::kSequenceEvicted, SequenceNote{.id = id, .seconds = 0}.Encode());
-}
-Envelope Done(SequenceId id) {
-  SequenceDone done;
-  done.id = id;
-  return Message(MessageKind::kSequenceDone, done.Encode());
-}
-Envelope BatchEncoded(const EncodeBatch& batch) {
-  Encoded encoded;
-  encoded.batch_id = batch.batch_id;
-  encoded.encoder_group = batch.encoder_group;
-  return Message(MessageKind::kEncoded, encoded.Encode());
-}
-
 TEST(DispatcherTest, BatchesFillTheTokenBudgetWithTheNearestLengths) {
   Dispatcher dispatcher(Config(1, 32, /*max_batch_tokens=*/30));
-  dispatcher.Add(Request(0, std::vector<int32_t>(10, 1)));
-  dispatcher.Add(Request(1, std::vector<int32_t>(25, 2)));
-  dispatcher.Add(Request(2, std::vector<int32_t>(9, 3)));
-  dispatcher.Add(Request(3, std::vector<int32_t>(11, 4)));
+  dispatcher.Add(RequestOf(0, std::vector<int32_t>(10, 1)));
+  dispatcher.Add(RequestOf(1, std::vector<int32_t>(25, 2)));
+  dispatcher.Add(RequestOf(2, std::vector<int32_t>(9, 3)));
+  dispatcher.Add(RequestOf(3, std::vector<int32_t>(11, 4)));
   Ranks ranks;
   ranks.Take(dispatcher.Dispatch());
   // The oldest, of 10 tokens; 9 and 11 are nearest and fill the 30. Then the long one alone.
@@ -107,8 +33,8 @@ TEST(DispatcherTest, BatchesFillTheTokenBudgetWithTheNearestLengths) {
 
 TEST(DispatcherTest, APromptLongerThanTheBudgetTravelsAlone) {
   Dispatcher dispatcher(Config(1, 32, /*max_batch_tokens=*/8));
-  dispatcher.Add(Request(0, std::vector<int32_t>(100, 1)));
-  dispatcher.Add(Request(1, {5}));
+  dispatcher.Add(RequestOf(0, std::vector<int32_t>(100, 1)));
+  dispatcher.Add(RequestOf(1, {5}));
   Ranks ranks;
   ranks.Take(dispatcher.Dispatch());
   ASSERT_GE(ranks.batches.size(), 1u);
@@ -118,10 +44,10 @@ TEST(DispatcherTest, APromptLongerThanTheBudgetTravelsAlone) {
 TEST(DispatcherTest, EqualPromptsInFlightAreEncodedOnce) {
   Dispatcher dispatcher(Config(2, 8));
   Ranks ranks;
-  dispatcher.Add(Request(0, {2, 7, 7}));
-  dispatcher.Add(Request(1, {2, 7, 7}));  // In the same batch.
+  dispatcher.Add(RequestOf(0, {2, 7, 7}));
+  dispatcher.Add(RequestOf(1, {2, 7, 7}));  // In the same batch.
   ranks.Take(dispatcher.Dispatch());
-  dispatcher.Add(Request(2, {2, 7, 7}));  // While they are in flight.
+  dispatcher.Add(RequestOf(2, {2, 7, 7}));  // While they are in flight.
   ranks.Take(dispatcher.Dispatch());
   EXPECT_EQ(dispatcher.counts().prompts_encoded, 1);
   EXPECT_EQ(dispatcher.counts().prompts_shared, 2);
@@ -134,14 +60,16 @@ TEST(DispatcherTest, EqualPromptsInFlightAreEncodedOnce) {
   ASSERT_TRUE(dispatcher.Handle(Done(2)).ok());
   ranks.Take(dispatcher.Dispatch());
   EXPECT_THAT(ranks.released, ElementsAre(ranks.admitted[0].sequence.memory));
+  EXPECT_FALSE(dispatcher.idle());  // A message is still to come.
+  ASSERT_TRUE(dispatcher.Handle(BatchEncoded(ranks.batches[0])).ok());
   EXPECT_TRUE(dispatcher.idle());
 }
 
 TEST(DispatcherTest, TwinsWaitForTheirGroupRatherThanBeEncodedTwice) {
   Dispatcher dispatcher(Config(2, /*max_num_seqs=*/1));
   Ranks ranks;
-  dispatcher.Add(Request(0, {2, 7}));
-  dispatcher.Add(Request(1, {2, 7}));
+  dispatcher.Add(RequestOf(0, {2, 7}));
+  dispatcher.Add(RequestOf(1, {2, 7}));
   ranks.Take(dispatcher.Dispatch());
   EXPECT_EQ(ranks.admitted.size(), 1u);  // Its group has no room, the other group is not asked.
   ASSERT_TRUE(dispatcher.Handle(Started(0)).ok());
@@ -153,7 +81,7 @@ TEST(DispatcherTest, TwinsWaitForTheirGroupRatherThanBeEncodedTwice) {
 TEST(DispatcherTest, DecoderGroupsShareTheLoad) {
   Dispatcher dispatcher(Config(2, /*max_num_seqs=*/2, /*max_batch_tokens=*/2));
   for (int32_t id = 0; id < 4; ++id) {
-    dispatcher.Add(Request(static_cast<SequenceId>(id), {2, 10 + id}));
+    dispatcher.Add(RequestOf(static_cast<SequenceId>(id), {2, 10 + id}));
   }
   Ranks ranks;
   ranks.Take(dispatcher.Dispatch());
@@ -172,9 +100,9 @@ TEST(DispatcherTest, DecoderGroupsShareTheLoad) {
 TEST(DispatcherTest, AnEvictedSequenceIsEncodedAgainFirst) {
   Dispatcher dispatcher(Config(1, /*max_num_seqs=*/1));
   Ranks ranks;
-  dispatcher.Add(Request(0, {2, 7}));
-  dispatcher.Add(Request(1, {2, 8}));
-  dispatcher.Add(Request(2, {2, 9}));
+  dispatcher.Add(RequestOf(0, {2, 7}));
+  dispatcher.Add(RequestOf(1, {2, 8}));
+  dispatcher.Add(RequestOf(2, {2, 9}));
   ranks.Take(dispatcher.Dispatch());
   const MemoryKey first = ranks.admitted.at(0).sequence.memory;
   ASSERT_TRUE(dispatcher.Handle(Started(0)).ok());
@@ -190,9 +118,14 @@ TEST(DispatcherTest, AnEvictedSequenceIsEncodedAgainFirst) {
 }
 
 TEST(DispatcherTest, PagesAtMostCountsPromptAndWholeAnswer) {
-  DispatchRequest request = Request(0, std::vector<int32_t>(33, 1));
-  request.sequence.max_tokens = 32;  // With the start token 33 positions.
-  EXPECT_EQ(Dispatcher::PagesAtMost(request), 2 + 2);
+  SequenceSpec sequence = RequestOf(0, {1}).sequence;
+  sequence.max_tokens = 32;  // With the start token 33 positions.
+  EXPECT_EQ(Dispatcher::PagesAtMost(33, sequence), 2 + 2);
+  sequence.beams.num_beams = 3;
+  EXPECT_EQ(Dispatcher::PagesAtMost(33, sequence), 2 + 3 * 2);
+  sequence.beams.num_beams = 1;
+  sequence.target.assign(64, 5);  // Nothing is generated.
+  EXPECT_EQ(Dispatcher::PagesAtMost(33, sequence), 2 + 3);
 }
 
 TEST(DispatcherTest, AMessageAboutAnUnknownSequenceIsAnError) {
@@ -200,6 +133,10 @@ TEST(DispatcherTest, AMessageAboutAnUnknownSequenceIsAnError) {
   EXPECT_FALSE(dispatcher.Handle(Done(5)).ok());
   EXPECT_FALSE(dispatcher.Handle(Started(5)).ok());
   EXPECT_FALSE(dispatcher.Handle(Evicted(5)).ok());
+  EncodeBatch never_sent;
+  EXPECT_FALSE(dispatcher.Handle(BatchEncoded(never_sent)).ok());
+  never_sent.encoder_group = 7;  // There is none.
+  EXPECT_FALSE(dispatcher.Handle(BatchEncoded(never_sent)).ok());
 }
 
 // Ranks that answer in any order and evict at random: every request ends exactly once, nothing is
@@ -223,7 +160,7 @@ TEST_P(DispatcherSimulation, EachRequestEndsOnce) {
   for (int round = 0; round < 100000 && finished.size() < num_requests; ++round) {
     while (added < num_requests && dispatcher.WantsRequests() && random() % 3 != 0) {
       std::vector<int32_t> ids(1 + random() % 6, static_cast<int32_t>(random() % 5));
-      dispatcher.Add(Request(added++, std::move(ids)));
+      dispatcher.Add(RequestOf(added++, std::move(ids)));
     }
     Ranks ranks;
     ranks.Take(dispatcher.Dispatch());
@@ -281,6 +218,9 @@ TEST_P(DispatcherSimulation, EachRequestEndsOnce) {
     }
   }
   EXPECT_EQ(finished.size(), num_requests);
+  for (const EncodeBatch& batch : to_encode) {
+    ASSERT_TRUE(dispatcher.Handle(BatchEncoded(batch)).ok());
+  }
   EXPECT_TRUE(dispatcher.idle());
   Ranks ranks;
   ranks.Take(dispatcher.Dispatch());

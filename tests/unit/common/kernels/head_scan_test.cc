@@ -63,11 +63,11 @@ struct Head {
   Floats table, x;
 };
 
-HeadRequest Request(int num_top, bool log_sum_exp, const std::vector<int32_t>& forbidden = {}) {
+HeadRequest Request(int num_top, bool log_sum_exp, const std::vector<int32_t>& edited = {}) {
   HeadRequest request;
   request.num_top = num_top;
   request.log_sum_exp = log_sum_exp;
-  request.forbidden = forbidden;
+  request.edited = edited;
   return request;
 }
 
@@ -201,26 +201,90 @@ TEST(HeadScanTest, ShardsJoinToTheWhole) {
   }
 }
 
-TEST(HeadScanTest, ForbiddenIdsAreNotChosenButStayInTheDistribution) {
+TEST(HeadScanTest, EditedIdsAreNotChosenButStayInTheDistribution) {
   const Head head(ComputeType::kBFloat16, 4099, 23, 2);
   Backend backend(SupportedIsas().back(), head.type, 3);
   const LeafShard shard = head.Shard(1, 0);
   const std::vector<Candidate> sorted = Sorted(head.Logits(0), 40);
-  std::vector<int32_t> forbidden;
-  for (size_t i = 0; i < 30; ++i) forbidden.push_back(sorted[i].id);
-  std::sort(forbidden.begin(), forbidden.end());
+  std::vector<int32_t> edited;
+  for (size_t i = 0; i < 30; ++i) edited.push_back(sorted[i].id);
+  std::sort(edited.begin(), edited.end());
   const auto free = head.Scan(backend, shard, {Request(5, true), Request(5, true)});
-  const auto bound = head.Scan(backend, shard, {Request(5, true, forbidden), Request(5, true)});
+  const auto bound = head.Scan(backend, shard, {Request(5, true, edited), Request(5, true)});
   EXPECT_EQ(free[0].best.id, sorted[0].id);
   EXPECT_EQ(bound[0].best.id, sorted[30].id);
   EXPECT_EQ(bound[0].best.logit, sorted[30].logit);
   ExpectSame(bound[0].top, free[0].top);
   ExpectSame(bound[0].log_sum_exp, free[0].log_sum_exp);
+  const Floats logits = head.Logits(0);
+  ASSERT_EQ(bound[0].edited.size(), edited.size());
+  for (size_t i = 0; i < edited.size(); ++i) {
+    EXPECT_EQ(bound[0].edited[i], logits[static_cast<size_t>(edited[i])]);
+  }
   EXPECT_EQ(bound[1].best.id, free[1].best.id);  // Another row's list is its own.
 
   std::vector<int32_t> all(4099);
   for (int32_t id = 0; id < 4099; ++id) all[static_cast<size_t>(id)] = id;
   EXPECT_EQ(head.Scan(backend, shard, {Request(0, false, all), Request(0, false)})[0].best.id, -1);
+}
+
+// Everything that a choice is made of, beside the definitions over the whole row.
+TEST(HeadScanTest, CandidatesDrawAndScaledSumLeaveEditedIdsOut) {
+  const Head head(ComputeType::kBFloat16, 4099, 23, 1);
+  const Floats logits = head.Logits(0);
+  std::vector<int32_t> edited;
+  for (const Candidate& c : Sorted(logits, 3)) edited.push_back(c.id);
+  std::sort(edited.begin(), edited.end());
+  Floats others = logits;
+  for (const int32_t id : edited) others[static_cast<size_t>(id)] = kMinusInfinity;
+  for (const Isa isa : SupportedIsas()) {
+    for (const float temperature : {0.05f, 1.0f, 9.0f}) {
+      Floats scaled = others;
+      for (float& x : scaled) x /= temperature;
+      for (uint32_t step = 0; step < 20; ++step) {
+        Backend backend(isa, head.type, 1 + static_cast<int>(step) % 3);
+        HeadRequest request = Request(0, false, edited);
+        request.num_candidates = 50;
+        request.temperature = temperature;
+        request.draw = request.scaled_sum = true;
+        request.draw_key = {.seed = 0x123456789abcdefULL, .sample = 5, .step = step};
+        Floats kept(4099);
+        request.logits = kept.data();
+        const HeadResult result = head.Scan(backend, head.Shard(1, 0), {request})[0];
+        Candidate drawn;
+        for (int32_t id = 0; id < 4099; ++id) {
+          const float x = scaled[static_cast<size_t>(id)];
+          if (x == kMinusInfinity) continue;
+          const Candidate c{id, x + GumbelOf(DrawBits(request.draw_key, id))};
+          if (Better(c, drawn)) drawn = c;
+        }
+        EXPECT_EQ(result.drawn.id, drawn.id);
+        EXPECT_EQ(result.drawn.logit, drawn.logit);
+        EXPECT_EQ(result.drawn_logit, logits[static_cast<size_t>(drawn.id)]);
+        EXPECT_EQ(kept, logits);
+        ExpectSame(result.candidates, Sorted(others, 50));
+        ExpectSame(result.scaled_sum, Definition(scaled, FeatureCut(4099)));
+      }
+    }
+  }
+}
+
+TEST(DrawsTest, AreThePublishedGenerator) {
+  // Random123's known answer of philox4x32-10 for a counter and a key of zeros.
+  EXPECT_EQ(DrawBlock({.seed = 0, .sample = 0, .step = 0}, 0),
+            (std::array<uint32_t, 4>{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+}
+
+TEST(DrawsTest, LeastBitsBoundsTheNoise) {
+  EXPECT_LT(GumbelOf(UINT32_MAX), kMaxGumbel);
+  EXPECT_NEAR(GumbelOf(UINT32_MAX), kMaxGumbel, 1e-3);
+  EXPECT_NEAR(GumbelOf(0), -std::log(33 * std::log(2.0)), 1e-6);
+  std::mt19937 random(3);
+  for (int i = 0; i < 100000; ++i) {
+    const auto bits = static_cast<uint32_t>(i % 2 == 0 ? random() : UINT32_MAX - random() % 5000);
+    EXPECT_LE(LeastBitsFor(GumbelOf(bits)), bits);
+  }
+  EXPECT_GT(LeastBitsFor(20.0f), UINT32_MAX - 10000);
 }
 
 TEST(HeadScanTest, TiesGoToTheLowestId) {
@@ -231,8 +295,8 @@ TEST(HeadScanTest, TiesGoToTheLowestId) {
     const auto result = head.Scan(backend, head.Shard(1, 0), {Request(4, false)})[0];
     EXPECT_EQ(result.best.id, 0);
     for (int32_t i = 0; i < 4; ++i) EXPECT_EQ(result.top[static_cast<size_t>(i)].id, i);
-    const std::vector<int32_t> forbidden = {0, 1, 2, 4};
-    EXPECT_EQ(head.Scan(backend, head.Shard(1, 0), {Request(0, false, forbidden)})[0].best.id, 3);
+    const std::vector<int32_t> edited = {0, 1, 2, 4};
+    EXPECT_EQ(head.Scan(backend, head.Shard(1, 0), {Request(0, false, edited)})[0].best.id, 3);
   }
 }
 

@@ -212,6 +212,22 @@ TEST(MakeLayoutTest, ColocateSharesAllRanks) {
             "vision [0,1] [2,3] encoder [0,1] [2,3] decoder [0,1,2,3]");
 }
 
+TEST(MakeLayoutTest, WithoutADecoderTheEncoderHasAllRanks) {
+  LayoutFlags flags;
+  flags.decodes = false;
+  const Made four = Make(flags, ModelWith(4, 4, 0), 4);
+  EXPECT_EQ(four.summary, "encoder [0,1,2,3]");
+  EXPECT_TRUE(four.warnings.empty());
+  LayoutFlags one = Tp(1, std::nullopt);
+  one.decodes = false;
+  EXPECT_EQ(Make(one, ModelWith(4, 4, 0), 3).summary, "encoder [0] [1] [2]");
+  LayoutFlags two = Tp(2, std::nullopt);
+  two.decodes = false;
+  EXPECT_THAT(Make(two, ModelWith(4, 4, 0), 3).warnings,
+              ElementsAre("rank 2 is idle: the encoder has 1 group of TP 2; other degrees or a "
+                          "layout file may use all"));
+}
+
 TEST(MakeLayoutTest, SaysWhatDoesNotFitAndWhatWould) {
   const ModelConfig four = ModelWith(4, 4);
   EXPECT_EQ(
@@ -366,6 +382,7 @@ TEST(ParseLayoutTest, ErrorsNameLineAndKey) {
             "layout, line 2: encoder group 1 names rank 0, which coordinates alone; use "
             "'coordinator: shared' for a rank 0 that also computes");
   EXPECT_EQ(ParseError("encoder: [{ranks: [0]}]\n"), "layout: the key 'decoder' is missing");
+  EXPECT_TRUE(ParseLayout("encoder: [{ranks: [0]}]\n", 1, /*decodes=*/false).ok());
   EXPECT_EQ(ParseError("coordinator: mine\n"), "layout, line 1: coordinator is 'own' or 'shared'");
   EXPECT_EQ(ParseError("encoder: {ranks: [0]}\n"),
             "layout, line 1: encoder takes a list of groups: [{ranks: [1, 2]}]");
@@ -406,6 +423,7 @@ TEST(ValidateLayoutTest, ChecksAgainstTheModel) {
   without_decoder.stages[static_cast<int>(StageKind::kDecoder)].clear();
   EXPECT_EQ(ValidateLayout(without_decoder, ModelWith(4, 4)).message(),
             "the layout has no decoder group");
+  EXPECT_TRUE(ValidateLayout(without_decoder, ModelWith(4, 4), /*decodes=*/false).ok());
   Layout descending = *layout;
   descending.stages[static_cast<int>(StageKind::kEncoder)][0].ranks = {1, 0};
   EXPECT_EQ(ValidateLayout(descending, ModelWith(4, 4)).message(),

@@ -13,13 +13,13 @@ using ::testing::ElementsAre;
 SequenceDone Sample() {
   SequenceDone done;
   done.id = 7;
-  done.reason = SequenceEnd::kStop;
-  done.stop_token = 1;
-  done.completion_tokens = 3;
-  done.token_ids = {88, 301};
-  done.cumulative_logprob = -0.0123f;
-  done.logprobs = {{.logprob = -0.01f, .top = {{.id = 88, .logit = -0.01f}}},
-                   {.logprob = -0.002f, .top = {}}};
+  SequenceOutput& output = done.outputs.emplace_back();
+  output.reason = SequenceEnd::kStop;
+  output.stop_token = 1;
+  output.token_ids = {88, 301};
+  output.score = -0.5f;
+  output.logprobs = {{.logprob = -0.01f, .top = {{.id = 88, .logit = -0.01f}}},
+                     {.logprob = -0.002f, .top = {}}};
   done.start_seconds = 1.5;
   done.end_seconds = 2.5;
   return done;
@@ -29,15 +29,64 @@ TEST(MessagesTest, SequenceDoneSurvivesTheWire) {
   const absl::StatusOr<SequenceDone> read = SequenceDone::Decode(Sample().Encode());
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->id, 7u);
-  EXPECT_EQ(read->reason, SequenceEnd::kStop);
-  EXPECT_EQ(read->stop_token, 1);
-  EXPECT_THAT(read->token_ids, ElementsAre(88, 301));
-  ASSERT_EQ(read->logprobs.size(), 2u);
-  ASSERT_EQ(read->logprobs[0].top.size(), 1u);
-  EXPECT_EQ(read->logprobs[0].top[0].id, 88);
-  EXPECT_EQ(read->logprobs[0].top[0].logit, -0.01f);
-  EXPECT_TRUE(read->logprobs[1].top.empty());
+  ASSERT_EQ(read->outputs.size(), 1u);
+  const SequenceOutput& output = read->outputs[0];
+  EXPECT_EQ(output.reason, SequenceEnd::kStop);
+  EXPECT_EQ(output.stop_token, 1);
+  EXPECT_EQ(output.completion_tokens(), 3);
+  EXPECT_EQ(output.score, -0.5f);
+  EXPECT_THAT(output.token_ids, ElementsAre(88, 301));
+  ASSERT_EQ(output.logprobs.size(), 2u);
+  ASSERT_EQ(output.logprobs[0].top.size(), 1u);
+  EXPECT_EQ(output.logprobs[0].top[0].id, 88);
+  EXPECT_EQ(output.logprobs[0].top[0].logit, -0.01f);
+  EXPECT_TRUE(output.logprobs[1].top.empty());
   EXPECT_EQ(read->end_seconds, 2.5);
+}
+
+TEST(MessagesTest, EveryFieldOfASequenceIsCarried) {
+  Admit admit;
+  admit.decoder_group = 3;
+  SequenceSpec& sequence = admit.sequence;
+  sequence.id = 9;
+  sequence.memory = 4;
+  sequence.prompt = {2, 5};
+  sequence.max_tokens = 11;
+  sequence.min_tokens = 1;
+  sequence.stop_token_ids = {1, 106};
+  sequence.num_logprobs = 2;
+  sequence.choice = {.temperature = 0.7f,
+                     .top_k = 40,
+                     .top_p = 0.9f,
+                     .min_p = 0.1f,
+                     .seed = 0x123456789abcdefULL,
+                     .sample = 6,
+                     .repetition_penalty = 1.2f,
+                     .presence_penalty = 0.3f,
+                     .frequency_penalty = -0.4f,
+                     .no_repeat_ngram_size = 3,
+                     .bad_words = {{{7, 8}}, {{9}}},
+                     .logit_bias = {{.id = 12, .bias = -5.0f}}};
+  sequence.beams = {.num_beams = 4,
+                    .num_outputs = 2,
+                    .length_penalty = 0.5f,
+                    .early_stopping = EarlyStop::kNever};
+  sequence.streams = 1;
+  sequence.target = {3, 4};
+  const absl::StatusOr<Admit> read = Admit::Decode(admit.Encode());
+  ASSERT_TRUE(read.ok()) << read.status();
+  const SequenceSpec& got = read->sequence;
+  EXPECT_EQ(got.choice.top_k, 40);
+  EXPECT_EQ(got.choice.seed, 0x123456789abcdefULL);
+  EXPECT_EQ(got.choice.sample, 6u);
+  ASSERT_EQ(got.choice.bad_words.size(), 2u);
+  EXPECT_THAT(got.choice.bad_words[0].token_ids, ElementsAre(7, 8));
+  ASSERT_EQ(got.choice.logit_bias.size(), 1u);
+  EXPECT_EQ(got.choice.logit_bias[0].bias, -5.0f);
+  EXPECT_EQ(got.beams.early_stopping, EarlyStop::kNever);
+  EXPECT_THAT(got.target, ElementsAre(3, 4));
+  // What was not looked at is in the bytes all the same.
+  EXPECT_EQ(read->Encode(), admit.Encode());
 }
 
 TEST(MessagesTest, EncodeBatchKeepsItsItems) {

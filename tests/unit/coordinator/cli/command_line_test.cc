@@ -76,14 +76,15 @@ TEST(CommandLineTest, TheNearerWordIsTheStronger) {
   EXPECT_THAT(line.warnings, IsEmpty());
 
   Options options = line.options;
-  ASSERT_TRUE(options.SetModelDefault("max-tokens", "99").ok());
-  ASSERT_TRUE(options.SetModelDefault("ignore-eos", "true").ok());
+  ASSERT_TRUE(options.SetModelDefault("max-tokens", "99", "f: max_new_tokens").ok());
+  ASSERT_TRUE(options.SetModelDefault("ignore-eos", "true", "f: x").ok());
   EXPECT_EQ(options.Integer("max-tokens"), 30) << "what a user said is stronger";
   EXPECT_TRUE(options.Flag("ignore-eos"));
   EXPECT_EQ(options.OriginOf("ignore-eos"), Origin::kModel);
-  EXPECT_EQ(options.SetModelDefault("max-tokens", "-1").message(),
-            "generation_config.json: max_tokens must be an integer from 1 to 2,147,483,647, not "
-            "\"-1\"");
+  const absl::Status refused = options.SetModelDefault("max-tokens", "-1", "f: max_new_tokens");
+  EXPECT_EQ(refused.message(),
+            "f: max_new_tokens must be an integer from 1 to 2,147,483,647, not \"-1\"");
+  EXPECT_EQ(ExitCodeOf(refused), ExitCode::kModel);
 }
 
 TEST(CommandLineTest, TheConfigFileMayComeFromTheEnvironment) {
@@ -102,9 +103,23 @@ TEST(CommandLineTest, AMistypedVariableIsAWarning) {
 
 // What --print-config prints is a file that --config takes, with the same values.
 TEST(CommandLineTest, PrintConfigReadsBack) {
-  const Args given = {"generate",         "--model", "a \"b\": #c",       "--prompt",   "",
-                      "--stop-token-ids", "3,4",     "--load-weights=no", "--logprobs", "2",
-                      "--decoder-prompt", "null",    "--print-config"};
+  const Args given = {"generate",
+                      "--model",
+                      "a \"b\": #c",
+                      "--prompt",
+                      "",
+                      "--stop-token-ids",
+                      "3,4",
+                      "--load-weights=no",
+                      "--logprobs",
+                      "2",
+                      "--decoder-prompt",
+                      "null",
+                      "--stop",
+                      "a: \"#",
+                      "--logit-bias",
+                      "7=1",
+                      "--print-config"};
   const CommandLine first = Parsed(given, Sources({"TANDEM_MAX_TOKENS=20"}));
   EXPECT_EQ(first.action, CommandLine::Action::kPrint);
   EXPECT_THAT(first.text, HasSubstr("max_tokens: 20                          # environment\n"));
@@ -112,9 +127,9 @@ TEST(CommandLineTest, PrintConfigReadsBack) {
   EXPECT_THAT(first.text, HasSubstr("kv_cache_mb: auto                       # built-in\n"));
   EXPECT_THAT(first.text, HasSubstr("stop_token_ids: [3,4]                   # flag\n"));
   EXPECT_THAT(first.text, HasSubstr("input:                                  # built-in\n"));
+  EXPECT_THAT(first.text, HasSubstr("output: \"-\"                             # built-in\n"));
   const CommandLine second = Parsed({"generate", "--config", "job.yaml"}, Sources({}, first.text));
   for (const RunSetting& setting : second.options.Settings()) {
-    if (setting.name == "output") continue;  // Filled in for a single prompt.
     bool found = false;
     for (const RunSetting& before : first.options.Settings()) {
       if (before.name != setting.name) continue;
@@ -125,10 +140,15 @@ TEST(CommandLineTest, PrintConfigReadsBack) {
   }
   EXPECT_EQ(second.options.Text("model"), "a \"b\": #c");
   EXPECT_EQ(second.options.Text("decoder-prompt"), "null");
+  EXPECT_THAT(second.options.Texts("stop"), ElementsAre("a: \"#"));
 }
 
 TEST(CommandLineTest, HelpAndVersion) {
-  EXPECT_EQ(Parsed({"--version"}).action, CommandLine::Action::kVersion);
+  for (const Args& args : {Args{"--version"}, Args{"version"}, Args{"generate", "--version"}}) {
+    EXPECT_EQ(Parsed(args).action, CommandLine::Action::kVersion);
+  }
+  EXPECT_EQ(Parsed({"--man-page"}).action, CommandLine::Action::kPrint);
+  EXPECT_EQ(Parsed({"--bash-completion"}).text, BashCompletion());
   for (const Args& args : {Args{"--help"}, Args{"-h"}, Args{"help"}}) {
     EXPECT_EQ(Parsed(args).action, CommandLine::Action::kPrint);
     EXPECT_EQ(Parsed(args).text, ProgramHelp());
@@ -164,6 +184,55 @@ TEST(CommandLineTest, AFlagBeatsAVariableOfAnotherName) {
   EXPECT_EQ(line.options.Text("output"), "-");
 }
 
+// What follows from other settings is shown as it will be; a lacking one is no error yet.
+TEST(CommandLineTest, PrintConfigShowsWhatHolds) {
+  const CommandLine line = Parsed({"generate", "--prompt", "x", "--encoder-tp=2", "--print-config"},
+                                  Sources({"TANDEM_INPUT=i", "TANDEM_LAYOUT=l"}));
+  EXPECT_THAT(line.text, HasSubstr("\ninput:         "));
+  EXPECT_THAT(line.text, HasSubstr("\nlayout:         "));
+  EXPECT_THAT(line.text, HasSubstr("\nlog_level: warn                         # built-in\n"));
+  const auto conflict =
+      ParseCommandLine({"generate", "--prompt", "x", "--input", "i", "--print-config"}, Sources());
+  EXPECT_EQ(conflict.status().message(),
+            "--input and --prompt are both given; one of them is wanted");
+}
+
+TEST(CommandLineTest, OnePromptIsAnsweredQuietly) {
+  const Args question = {"generate", "--model", "m", "--prompt", "x"};
+  EXPECT_EQ(MakeLogOptions(Parsed(question).options).level, LogLevel::kWarn);
+  EXPECT_EQ(MakeLogOptions(Parsed(Generate({})).options).level, LogLevel::kInfo);
+  const auto level = [&](const CommandLineSources& sources, const Args& more) {
+    Args args = question;
+    args.insert(args.end(), more.begin(), more.end());
+    return MakeLogOptions(Parsed(args, sources).options).level;
+  };
+  EXPECT_EQ(level(Sources({"TANDEM_LOG_LEVEL=info"}), {}), LogLevel::kInfo);
+  EXPECT_EQ(level(Sources({}, "log_level: debug"), {"--config", "job.yaml"}), LogLevel::kDebug);
+}
+
+TEST(CommandLineTest, SettingsAsJson) {
+  const Options options = Parsed(Generate({"--max-tokens", "007", "--stop-token-ids", "3, 4",
+                                           "--decoder-prompt", "", "--load", "read", "--unordered",
+                                           "--temperature", "0.5", "--stop", "a", "--stop", "7"}))
+                              .options;
+  const auto json = [&](absl::string_view name) -> std::string {
+    for (const RunSetting& setting : options.Settings()) {
+      if (setting.name == name) return setting.json;
+    }
+    return "missing";
+  };
+  EXPECT_EQ(json("max_tokens"), "7");
+  EXPECT_EQ(json("stop_token_ids"), "[3, 4]");
+  EXPECT_EQ(json("decoder_prompt"), "\"\"");
+  EXPECT_EQ(json("load"), "\"read\"");
+  EXPECT_EQ(json("unordered"), "true");
+  EXPECT_EQ(json("temperature"), "0.5");
+  EXPECT_EQ(json("stop"), R"(["a", "7"])");
+  EXPECT_EQ(json("logit_bias"), "null");
+  EXPECT_EQ(json("threads"), "\"auto\"");
+  EXPECT_EQ(json("layout"), "null");
+}
+
 TEST(CommandLineTest, WhatTheRestOfTheProgramGets) {
   const Options options = Parsed(Generate({"--encoder-tp",
                                            "2",
@@ -197,9 +266,11 @@ TEST(CommandLineTest, WhatTheRestOfTheProgramGets) {
   EXPECT_TRUE(layout.colocate);
   EXPECT_EQ(layout.own_coordinator, true);
   const RequestDefaults defaults = MakeRequestDefaults(options);
-  EXPECT_EQ(defaults.max_tokens, 9);
-  EXPECT_EQ(defaults.logprobs, 0);
-  EXPECT_THAT(defaults.stop_token_ids, ElementsAre(7));
+  EXPECT_EQ(defaults.decoding.max_tokens, 9);
+  EXPECT_EQ(defaults.decoding.logprobs, 0);
+  EXPECT_THAT(defaults.decoding.stop_token_ids, ElementsAre(7));
+  EXPECT_TRUE(defaults.max_tokens_given);
+  EXPECT_FALSE(defaults.temperature_given);
   EXPECT_EQ(defaults.decoder_prompt, "");
   const LogOptions log = MakeLogOptions(options);
   EXPECT_EQ(log.level, LogLevel::kDebug);
@@ -209,7 +280,7 @@ TEST(CommandLineTest, WhatTheRestOfTheProgramGets) {
 
   const Options plain = Parsed(Generate({})).options;
   EXPECT_FALSE(MakeLayoutFlags(plain).own_coordinator.has_value());
-  EXPECT_FALSE(MakeRequestDefaults(plain).logprobs.has_value());
+  EXPECT_FALSE(MakeRequestDefaults(plain).decoding.logprobs.has_value());
   EXPECT_FALSE(MakeRequestDefaults(plain).decoder_prompt.has_value());
 
   EXPECT_EQ(RequestLineOf(Parsed({"generate", "--model", "m", "--prompt", "a\"b"}).options),
@@ -224,7 +295,8 @@ TEST(CommandLineTest, ExactMessages) {
     Args args;
     std::string message;
   };
-  const std::string verbs = "this version has generate, forward, tokenize, inspect, init, env";
+  const std::string verbs =
+      "this version has generate, score, embed, forward, tokenize, inspect, init, env";
   const Case kCases[] = {
       {{}, absl::StrCat("a verb is missing; ", verbs, " (tandem --help)")},
       {{"convert"}, absl::StrCat("unknown verb \"convert\"; ", verbs)},
@@ -235,9 +307,13 @@ TEST(CommandLineTest, ExactMessages) {
       {Generate({"--speculate=ngram"}),
        "unknown flag --speculate of generate; the nearest known one is --overwrite"},
       {Generate({"--taps"}), "unknown flag --taps of generate; it is one of forward"},
-      {{"env", "--seed=3"}, "unknown flag --seed of env; it is one of init"},
+      {{"env", "--seed=3"}, "unknown flag --seed of env; it is one of generate, init"},
       {{"env", "-x"}, "unknown flag -x of env; the nearest known one is --quiet"},
       {{"env", "extra"}, "unexpected argument \"extra\" (tandem env --help)"},
+      {{"generate", "--model", "m", "roman: 9"},
+       "unexpected argument \"roman: 9\"; flags say what it is: --model DIR, --prompt TEXT, "
+       "--input "
+       "FILE (tandem generate --help)"},
       {{"inspect", "a", "b"}, "unexpected argument \"b\" (tandem inspect --help)"},
       {{"inspect", "a", "--model", "b"}, "unexpected argument \"a\" (tandem inspect --help)"},
       {Generate({"--max-tokens", "0"}),
@@ -256,7 +332,31 @@ TEST(CommandLineTest, ExactMessages) {
       {Generate({"--config", "none.yaml"}),
        "--config none.yaml: cannot open it: No such file or directory"},
       {Generate({"--min-tokens", "300"}), "--min-tokens is 300, more than --max-tokens, 256"},
+      {Generate({"--temperature", "0.0001"}),
+       "--temperature must be 0 or a number from 0.001 to 100, not \"0.0001\""},
+      {Generate({"--temperature", "1e400"}),
+       "--temperature must be 0 or a number from 0.001 to 100, not \"1e400\""},
+      {Generate({"--top-p", "nan"}), "--top-p must be a number above 0, up to 1, not \"nan\""},
+      {Generate({"--best-of", "m"}), "--best-of must be n or an integer from 1 to 256, not \"m\""},
+      {Generate({"--stop", "a", "--stop", ""}),
+       "--stop must be a string or an array of up to 64 strings of 1 to 1,024 bytes, not "
+       "\"[\\\"a\\\", \\\"\\\"]\""},
+      {Generate({"--logit-bias", "7"}),
+       "--logit-bias must be token ids and numbers from -100 to 100, each id once, as "
+       "7=-100,88=1.5, "
+       "not \"7\""},
+      {Generate({"--logit-bias", "7=1,7=2"}),
+       "--logit-bias must be token ids and numbers from -100 to 100, each id once, as "
+       "7=-100,88=1.5, "
+       "not \"7=1,7=2\""},
+      {Generate({"--num-beams", "4", "--temperature", "1"}),
+       "defaults of the requests: num_beams is 4 and temperature 1: beams are not sampled; give "
+       "one of them"},
+      {Generate({"--n", "3", "--best-of", "2"}),
+       "defaults of the requests: n is 3, more than best_of, 2"},
       {Generate({"--prompt", "x"}), "--input and --prompt are both given; one of them is wanted"},
+      {Generate({"--decoder-prompt", "x", "--decoder-prompt-token-ids", "2"}),
+       "--decoder-prompt and --decoder-prompt-token-ids are both given; one of them is wanted"},
       {Generate({"--layout", "l", "--replicas", "2"}),
        "--layout and --replicas are both given; one of them is wanted"},
       {{"generate"}, "--model is missing: give the checkpoint's folder"},
@@ -284,6 +384,125 @@ TEST(CommandLineTest, ExactMessages) {
   EXPECT_EQ(variable.status().message(),
             "TANDEM_LOG_LEVEL must be error, warn, info, debug, trace, not \"loud\"");
   EXPECT_EQ(ExitCodeOf(variable.status()), ExitCode::kUsage);
+}
+
+TEST(CommandLineTest, EveryDecodingFieldIsAFlag) {
+  const Options options = Parsed(Generate({"--temperature",
+                                           "0.5",
+                                           "--top-k",
+                                           "4",
+                                           "--top-p=0.9",
+                                           "--min-p",
+                                           "0.1",
+                                           "--seed",
+                                           "-1",
+                                           "--n",
+                                           "2",
+                                           "--best-of",
+                                           "3",
+                                           "--length-penalty",
+                                           "2",
+                                           "--early-stopping",
+                                           "never",
+                                           "--repetition-penalty",
+                                           "1.5",
+                                           "--presence-penalty",
+                                           "-1",
+                                           "--frequency-penalty",
+                                           "0.25",
+                                           "--no-repeat-ngram-size",
+                                           "3",
+                                           "--bad-words",
+                                           "a, b",
+                                           "--logit-bias",
+                                           "9=1.5,7=-100",
+                                           "--stop",
+                                           "x",
+                                           "--stop",
+                                           "y\"",
+                                           "--include-stop-str-in-output",
+                                           "--skip-special-tokens=false"}))
+                              .options;
+  const RequestDefaults defaults = MakeRequestDefaults(options);
+  const DecodingOptions& d = defaults.decoding;
+  EXPECT_EQ(d.temperature, 0.5f);
+  EXPECT_EQ(d.top_k, 4);
+  EXPECT_EQ(d.top_p, 0.9f);
+  EXPECT_EQ(d.min_p, 0.1f);
+  EXPECT_EQ(defaults.job_seed, ~uint64_t{0});
+  EXPECT_FALSE(d.seed.has_value());
+  EXPECT_EQ(d.n, 2);
+  EXPECT_EQ(d.best_of, 3);
+  EXPECT_EQ(d.length_penalty, 2.0f);
+  EXPECT_EQ(d.early_stopping, EarlyStopping::kNever);
+  EXPECT_EQ(d.repetition_penalty, 1.5f);
+  EXPECT_EQ(d.presence_penalty, -1.0f);
+  EXPECT_EQ(d.frequency_penalty, 0.25f);
+  EXPECT_EQ(d.no_repeat_ngram_size, 3);
+  EXPECT_THAT(d.bad_words, ElementsAre("a, b"));
+  EXPECT_THAT(d.logit_bias, ElementsAre(std::pair(7, -100.0f), std::pair(9, 1.5f)));
+  EXPECT_THAT(d.stop, ElementsAre("x", "y\""));
+  EXPECT_TRUE(d.include_stop_str_in_output);
+  EXPECT_FALSE(d.skip_special_tokens);
+  EXPECT_TRUE(defaults.temperature_given);
+
+  EXPECT_EQ(Parsed(Generate({"--n=4"})).options.Integer("n"), 4);
+  EXPECT_EQ(Parsed(Generate({"-n", "4"})).options.Integer("n"), 4);
+  EXPECT_FALSE(ParseCommandLine(Generate({"--n="}), Sources()).ok());
+
+  const DecodingOptions plain = MakeRequestDefaults(Parsed(Generate({})).options).decoding;
+  EXPECT_EQ(plain.temperature, 0.0f);
+  EXPECT_EQ(plain.top_p, 1.0f);
+  EXPECT_FALSE(plain.best_of.has_value());
+  EXPECT_EQ(plain.repetition_penalty, 1.0f);
+  EXPECT_THAT(plain.stop, IsEmpty());
+  EXPECT_TRUE(plain.skip_special_tokens);
+}
+
+TEST(CommandLineTest, TokenIdsOfTheDefaultsLieInTheVocabulary) {
+  const auto checked = [](const Args& flags) {
+    return std::string(
+        CheckVocabulary(MakeRequestDefaults(Parsed(Generate(flags)).options), 512).message());
+  };
+  EXPECT_EQ(checked({"--stop-token-ids", "511", "--logit-bias", "511=1",
+                     "--decoder-prompt-token-ids", "2,511"}),
+            "");
+  const std::string end = " has the token id 512; the model's vocabulary has ids from 0 to 511";
+  for (const Args& flags : {Args{"--stop-token-ids", "3,512"}, Args{"--logit-bias", "512=1"},
+                            Args{"--decoder-prompt-token-ids", "512"}}) {
+    EXPECT_EQ(checked(flags), flags[0] + end);
+  }
+  const RequestDefaults defaults =
+      MakeRequestDefaults(Parsed(Generate({"--decoder-prompt-token-ids", "2,9"})).options);
+  EXPECT_THAT(*defaults.decoder_prompt_token_ids, ElementsAre(2, 9));
+}
+
+TEST(CommandLineTest, TextsAndBiasesFromEveryPlace) {
+  const auto stops = [](const Args& flags, std::vector<std::string> environment, std::string yaml) {
+    Args args = Generate(flags);
+    if (!yaml.empty()) args.insert(args.end(), {"--config", "job.yaml"});
+    return MakeRequestDefaults(Parsed(args, Sources(std::move(environment), yaml)).options)
+        .decoding;
+  };
+  EXPECT_THAT(stops({"--stop", R"(["a","b"])"}, {}, "").stop, ElementsAre("a", "b"));
+  EXPECT_THAT(stops({"--stop", "[a"}, {}, "").stop, ElementsAre("[a"));
+  EXPECT_THAT(stops({"--stop", "[1]"}, {}, "").stop, ElementsAre("[1]"));
+  EXPECT_THAT(stops({}, {R"(TANDEM_STOP=["a","b"])"}, "").stop, ElementsAre("a", "b"));
+  EXPECT_THAT(stops({}, {"TANDEM_STOP=a b"}, "").stop, ElementsAre("a b"));
+  EXPECT_THAT(stops({}, {}, "stop: ['a, b', \"\\n\"]\n").stop, ElementsAre("a, b", "\n"));
+  EXPECT_THAT(stops({}, {}, "stop: one\n").stop, ElementsAre("one"));
+  EXPECT_THAT(stops({"--stop", "[]"}, {}, "stop: one\n").stop, IsEmpty());
+  EXPECT_THAT(stops({}, {}, "logit_bias: {7: -1, 9: 2.5}\n").logit_bias,
+              ElementsAre(std::pair(7, -1.0f), std::pair(9, 2.5f)));
+  EXPECT_THAT(stops({}, {}, "logit_bias: 7=-1\n").logit_bias, ElementsAre(std::pair(7, -1.0f)));
+}
+
+TEST(CommandLineTest, TheWeakerOfTwoThatExcludeEachOtherGivesWay) {
+  const CommandLine line =
+      Parsed(Generate({"--num-beams", "4"}), Sources({"TANDEM_TEMPERATURE=0.5"}));
+  EXPECT_EQ(MakeRequestDefaults(line.options).decoding.num_beams, 4);
+  EXPECT_EQ(MakeRequestDefaults(line.options).decoding.temperature, 0.0f);
+  EXPECT_EQ(line.options.OriginOf("temperature"), Origin::kBuiltIn);
 }
 
 TEST(CommandLineTest, LongAndOddValuesPassWhole) {

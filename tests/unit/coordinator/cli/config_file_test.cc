@@ -59,7 +59,7 @@ TEST(ConfigFileTest, ExactMessages) {
       {"\nmax_token: 3\n",
        "job.yaml:2: unknown setting \"max_token\"; the nearest known one is \"max_tokens\""},
       {"config: other.yaml",
-       "job.yaml:1: unknown setting \"config\"; the nearest known one is \"config\""},
+       "job.yaml:1: \"config\" does not stand in a settings file: one names no other"},
       {"max_tokens: many",
        "job.yaml:1: max_tokens must be an integer from 1 to 2,147,483,647, not \"many\""},
       {"kv_cache_mb: 0",
@@ -74,7 +74,7 @@ TEST(ConfigFileTest, ExactMessages) {
       {"model: {a: b}", "job.yaml:1: model must be a value, not a map"},
       {"model: a\nmax_tokens: 3\nmax-tokens: 4", "job.yaml:3: max_tokens is there twice"},
       {"- a", "job.yaml must be a map of settings (max_tokens: 64)"},
-      {"[a]: b", "job.yaml:1: unknown setting \"\"; the nearest known one is \"isa\""},
+      {"[a]: b", "job.yaml:1: unknown setting \"\"; the nearest known one is \"n\""},
   };
   for (const Case& c : kCases) {
     Options options(Verb::kGenerate);

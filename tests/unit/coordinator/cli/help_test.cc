@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "coordinator/cli/options.h"
 #include "coordinator/io/request_error.h"
@@ -38,6 +39,24 @@ TEST(HelpTest, EachVerbShowsItsOwnFlagsInItsOwnWidth) {
   EXPECT_THAT(VerbHelp(Verb::kGenerate),
               HasSubstr("  --max-num-seqs N          sequences in a decoder step (default: 32)\n"));
   EXPECT_THAT(ProgramHelp(), HasSubstr("generate    answers requests"));
+}
+
+// A default of the requests takes what the request's own field takes.
+TEST(HelpTest, FlagsAndFieldsAgree) {
+  int fields = 0;
+  for (const OptionInfo& option : OptionTable()) {
+    if (option.group != OptionGroup::kRequest) continue;
+    Field field;
+    const FieldInfo* info =
+        FindField(LineForm::kGenerate, absl::StrReplaceAll(option.name, {{"-", "_"}}), &field);
+    ASSERT_NE(info, nullptr) << option.name;
+    ++fields;
+    if (option.type != OptionType::kInteger || field == Field::kSeed) continue;
+    EXPECT_EQ(static_cast<double>(option.minimum), info->minimum) << option.name;
+    EXPECT_EQ(static_cast<double>(option.maximum), info->maximum) << option.name;
+  }
+  // All but id, the prompts, images and metadata.
+  EXPECT_EQ(fields, 26);
 }
 
 TEST(HelpTest, TheTableIsSound) {

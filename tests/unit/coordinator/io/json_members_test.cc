@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+
 namespace tandem {
 namespace {
 
@@ -88,6 +90,30 @@ TEST(JsonMembersTest, FindsWhatNlohmannPrinted) {
     for (size_t i = 0; i < spaced.size(); ++i)
       EXPECT_EQ(Json::parse(spaced[i]).dump(), expected[i]);
   }
+}
+
+TEST(JsonMembersTest, KeysAndElements) {
+  std::vector<std::string> seen;
+  VisitMembersByKey(R"({ "a\"}" : [1,{"b":2}] , "c":"x"})",
+                    [&](absl::string_view key, absl::string_view value) {
+                      seen.push_back(absl::StrCat(key, "=", value));
+                    });
+  EXPECT_EQ(seen, (std::vector<std::string>{R"("a\"}"=[1,{"b":2}])", R"("c"="x")"}));
+  const auto elements = [](absl::string_view json, int64_t last) {
+    std::vector<std::string> values;
+    VisitElements(json, [&](int64_t index, absl::string_view value) {
+      values.emplace_back(value);
+      return index < last;
+    });
+    return values;
+  };
+  EXPECT_EQ(elements(R"([ 1 , "a,]" ,[2,[3]], {"x":[]} ,null])", 99),
+            (std::vector<std::string>{"1", R"("a,]")", "[2,[3]]", R"({"x":[]})", "null"}));
+  EXPECT_EQ(elements("[1,2,3]", 1), (std::vector<std::string>{"1", "2"}));
+  EXPECT_TRUE(elements("[ ]", 99).empty());
+  for (const char* broken : {"", "[", "[1", "[\"", "{", "7", "[1,"}) elements(broken, 99);
+  EXPECT_EQ(DecodeJsonString(R"("a\u00e9\n")"), "a\xc3\xa9\n");
+  EXPECT_EQ(DecodeJsonString("7"), "");
 }
 
 }  // namespace

@@ -10,8 +10,10 @@
 namespace tandem {
 namespace {
 
+using ::testing::_;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 class ProgressTest : public ::testing::Test {
  protected:
@@ -132,6 +134,26 @@ TEST_F(ProgressTest, ALogLineTakesTheBarOff) {
   LogError("after it is gone");
   ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(bars_.size(), 2u);
+}
+
+TEST_F(ProgressTest, AStatusLineGoesWhenSomethingElseIsSaid) {
+  ProgressOptions options = Options(ProgressOptions::Style::kBar);
+  options.width = 10;
+  {
+    const StatusLine status("loading DIR", options);
+    EXPECT_THAT(bars_, ElementsAre("\r\x1b[Kloading D"));
+    LogError("said by a test");
+    EXPECT_THAT(bars_, ElementsAre(_, "\r\x1b[K"));
+    LogError("said by a test");
+  }
+  EXPECT_THAT(bars_, SizeIs(2)) << "taken off once";
+  { const StatusLine status("loading DIR", options); }
+  EXPECT_THAT(bars_, SizeIs(4)) << "shown, and taken off at its end";
+  LogError("said by a test");
+  const StatusLine lines("loading DIR", Options(ProgressOptions::Style::kLines));
+  const StatusLine none("loading DIR", Options(ProgressOptions::Style::kNone));
+  EXPECT_THAT(bars_, SizeIs(4));
+  EXPECT_THAT(lines_, IsEmpty());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "common/base/json_text.h"
 #include "coordinator/io/request_fields.h"
 #include "coordinator/io/result.h"
+#include "tests/unit/coordinator/io/parse_helpers.h"
 
 namespace tandem {
 namespace {
@@ -19,26 +20,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-Request Accepted(absl::string_view line, const RequestOptions& options = {},
-                 const RequestDefaults& defaults = {}) {
-  auto parsed = ParseRequest(line, 5, defaults, options);
-  if (auto* rejected = std::get_if<RejectedLine>(&parsed)) {
-    ADD_FAILURE() << line << "\n" << rejected->error.message;
-    return {};
-  }
-  return std::get<Request>(std::move(parsed));
-}
-
-RejectedLine Rejected(absl::string_view line, const RequestOptions& options = {},
-                      const RequestDefaults& defaults = {}) {
-  auto parsed = ParseRequest(line, 5, defaults, options);
-  if (std::holds_alternative<Request>(parsed)) {
-    ADD_FAILURE() << "was accepted: " << line;
-    return {};
-  }
-  return std::get<RejectedLine>(std::move(parsed));
-}
-
 TEST(RequestTest, EveryServedFieldIsRead) {
   const Request request = Accepted(
       R"({"id": "a-1", "prompt": "one\ntwo \u00e9", "decoder_prompt_token_ids": [2, 7],
@@ -47,15 +28,16 @@ TEST(RequestTest, EveryServedFieldIsRead) {
   EXPECT_EQ(request.line, 5);
   EXPECT_EQ(request.id.json, "\"a-1\"");
   EXPECT_EQ(request.id.key, "a-1");
-  EXPECT_EQ(request.prompt, "one\ntwo \xc3\xa9");
-  EXPECT_THAT(request.prompt_token_ids, IsEmpty());
+  ASSERT_EQ(request.prompts.size(), 1u);
+  EXPECT_EQ(request.prompts[0].text, "one\ntwo \xc3\xa9");
+  EXPECT_THAT(request.prompts[0].token_ids, IsEmpty());
   EXPECT_FALSE(request.decoder_prompt.has_value());
   EXPECT_THAT(*request.decoder_prompt_token_ids, ElementsAre(2, 7));
-  EXPECT_EQ(request.max_tokens, 9);
-  EXPECT_EQ(request.min_tokens, 3);
-  EXPECT_TRUE(request.ignore_eos);
-  EXPECT_THAT(request.stop_token_ids, ElementsAre(5, 8));
-  EXPECT_EQ(request.logprobs, 2);
+  EXPECT_EQ(request.decoding.max_tokens, 9);
+  EXPECT_EQ(request.decoding.min_tokens, 3);
+  EXPECT_TRUE(request.decoding.ignore_eos);
+  EXPECT_THAT(request.decoding.stop_token_ids, ElementsAre(5, 8));
+  EXPECT_EQ(request.decoding.logprobs, 2);
   EXPECT_EQ(request.metadata_json, R"({"k": [1.50, "\u00e9"]})");
 }
 
@@ -63,38 +45,39 @@ TEST(RequestTest, DefaultsFillWhatTheLineLeavesOut) {
   const Request plain = Accepted(R"({"prompt":""})");
   EXPECT_EQ(plain.id.json, "\"4\"") << "line 5 is number 4 from 0";
   EXPECT_EQ(plain.id.key, "4");
-  EXPECT_EQ(plain.prompt, "");
-  EXPECT_EQ(plain.max_tokens, 256);
-  EXPECT_EQ(plain.min_tokens, 0);
-  EXPECT_FALSE(plain.ignore_eos);
-  EXPECT_FALSE(plain.logprobs.has_value());
+  EXPECT_EQ(plain.prompts[0].text, "");
+  EXPECT_EQ(plain.decoding.max_tokens, 256);
+  EXPECT_EQ(plain.decoding.min_tokens, 0);
+  EXPECT_FALSE(plain.decoding.ignore_eos);
+  EXPECT_FALSE(plain.decoding.logprobs.has_value());
   EXPECT_FALSE(plain.decoder_prompt.has_value());
   EXPECT_FALSE(plain.decoder_prompt_token_ids.has_value());
   EXPECT_EQ(plain.metadata_json, "");
 
-  const RequestDefaults defaults = {.max_tokens = 7,
-                                    .min_tokens = 2,
-                                    .ignore_eos = true,
-                                    .stop_token_ids = {9, 3},
-                                    .logprobs = 1,
-                                    .decoder_prompt = "so"};
+  RequestDefaults defaults;
+  defaults.decoding.max_tokens = 7;
+  defaults.decoding.min_tokens = 2;
+  defaults.decoding.ignore_eos = true;
+  defaults.decoding.stop_token_ids = {3, 9};
+  defaults.decoding.logprobs = 1;
+  defaults.decoder_prompt = "so";
   const Request from_job = Accepted(R"({"prompt_token_ids":[2]})", {}, defaults);
-  EXPECT_EQ(from_job.max_tokens, 7);
-  EXPECT_EQ(from_job.min_tokens, 2);
-  EXPECT_TRUE(from_job.ignore_eos);
-  EXPECT_THAT(from_job.stop_token_ids, ElementsAre(3, 9));
-  EXPECT_EQ(from_job.logprobs, 1);
+  EXPECT_EQ(from_job.decoding.max_tokens, 7);
+  EXPECT_EQ(from_job.decoding.min_tokens, 2);
+  EXPECT_TRUE(from_job.decoding.ignore_eos);
+  EXPECT_THAT(from_job.decoding.stop_token_ids, ElementsAre(3, 9));
+  EXPECT_EQ(from_job.decoding.logprobs, 1);
   EXPECT_EQ(from_job.decoder_prompt, "so");
 
   const Request own = Accepted(
       R"({"prompt":"x","max_tokens":2,"min_tokens":0,"ignore_eos":false,"stop_token_ids":[],
           "logprobs":0,"decoder_prompt_token_ids":[]})",
       {}, defaults);
-  EXPECT_EQ(own.max_tokens, 2);
-  EXPECT_EQ(own.min_tokens, 0);
-  EXPECT_FALSE(own.ignore_eos);
-  EXPECT_THAT(own.stop_token_ids, IsEmpty());
-  EXPECT_EQ(own.logprobs, 0);
+  EXPECT_EQ(own.decoding.max_tokens, 2);
+  EXPECT_EQ(own.decoding.min_tokens, 0);
+  EXPECT_FALSE(own.decoding.ignore_eos);
+  EXPECT_THAT(own.decoding.stop_token_ids, IsEmpty());
+  EXPECT_EQ(own.decoding.logprobs, 0);
   EXPECT_FALSE(own.decoder_prompt.has_value());
   EXPECT_THAT(*own.decoder_prompt_token_ids, IsEmpty());
 
@@ -103,8 +86,8 @@ TEST(RequestTest, DefaultsFillWhatTheLineLeavesOut) {
           "ignore_eos":null,"stop":null,"temperature":null,"images":null})",
       {}, defaults);
   EXPECT_EQ(nulls.id.key, "4");
-  EXPECT_EQ(nulls.max_tokens, 7);
-  EXPECT_EQ(nulls.logprobs, 1);
+  EXPECT_EQ(nulls.decoding.max_tokens, 7);
+  EXPECT_EQ(nulls.decoding.logprobs, 1);
 }
 
 TEST(RequestTest, IdsComeBackAsWrittenAndCompareAsText) {
@@ -138,53 +121,6 @@ TEST(RequestTest, MetadataComesBackToTheByte) {
     EXPECT_EQ(Accepted(line).metadata_json, metadata);
   }
   EXPECT_EQ(Rejected(R"({"metadata":[1.0],"prompt":3})").metadata_json, "[1.0]");
-}
-
-TEST(RequestTest, ValuesThatAskForNothingPass) {
-  for (const char* field : {R"("temperature":0)",
-                            R"("temperature":0.0)",
-                            R"("top_k":0)",
-                            R"("top_p":1)",
-                            R"("top_p":1.0)",
-                            R"("min_p":0)",
-                            R"("seed":-12)",
-                            R"("seed":9223372036854775807)",
-                            R"("n":1)",
-                            R"("n":1.0)",
-                            R"("best_of":1)",
-                            R"("num_beams":1)",
-                            R"("length_penalty":1.0)",
-                            R"("early_stopping":false)",
-                            R"("repetition_penalty":1)",
-                            R"("presence_penalty":-0.0)",
-                            R"("frequency_penalty":0)",
-                            R"("no_repeat_ngram_size":0)",
-                            R"("bad_words":[])",
-                            R"("logit_bias":{})",
-                            R"("stop":[])",
-                            R"("include_stop_str_in_output":false)",
-                            R"("skip_special_tokens":true)",
-                            R"("images":[])",
-                            R"("max_tokens":2e1)"}) {
-    Accepted(absl::StrCat("{\"prompt\":\"x\",", field, "}"));
-  }
-}
-
-struct Refusal {
-  std::string line;
-  std::string code;
-  std::string message;
-  std::string param;
-};
-
-void ExpectRefusals(const std::vector<Refusal>& refusals, const RequestOptions& options = {}) {
-  for (const Refusal& refusal : refusals) {
-    const RejectedLine rejected = Rejected(refusal.line, options);
-    EXPECT_EQ(NameOf(rejected.error.code), refusal.code) << refusal.line;
-    EXPECT_EQ(rejected.error.message, refusal.message) << refusal.line;
-    EXPECT_EQ(rejected.error.param, refusal.param) << refusal.line;
-    EXPECT_EQ(rejected.line, 5);
-  }
 }
 
 TEST(RequestTest, ExactMessagesOfTextThatIsNoRequest) {
@@ -319,71 +255,10 @@ TEST(RequestTest, ExactMessagesOfFields) {
   });
 }
 
-TEST(RequestTest, ExactMessagesOfWhatIsNotServed) {
-  ExpectRefusals({
-      {R"({"prompt":"x","temperature":0.7})", "unsupported",
-       "temperature 0.7 is not supported by this version", "temperature"},
-      {R"({"prompt":"x","n":2})", "unsupported", "n 2 is not supported by this version", "n"},
-      {R"({"prompt":"x","num_beams":4})", "unsupported",
-       "num_beams 4 is not supported by this version", "num_beams"},
-      {R"({"prompt":"x","top_k":1})", "unsupported", "top_k 1 is not supported by this version",
-       "top_k"},
-      {R"({"prompt":"x","top_p":0.9})", "unsupported", "top_p 0.9 is not supported by this version",
-       "top_p"},
-      {R"({"prompt":"x","early_stopping":"never"})", "unsupported",
-       "early_stopping \"never\" is not supported by this version", "early_stopping"},
-      {R"({"prompt":"x","skip_special_tokens":false})", "unsupported",
-       "skip_special_tokens false is not supported by this version", "skip_special_tokens"},
-      {R"({"prompt":"x","stop":"\n"})", "unsupported",
-       "stop \"\\n\" is not supported by this version", "stop"},
-      {R"({"prompt":"x","stop":["a","b"]})", "unsupported", "stop is not supported by this version",
-       "stop"},
-      {R"({"prompt":"x","images":["a.png"]})", "unsupported",
-       "images is not supported by this version", "images"},
-      {R"({"prompt":"x","bad_words":["a"]})", "unsupported",
-       "bad_words is not supported by this version", "bad_words"},
-      {R"({"prompt":"x","logit_bias":{"7":-100}})", "unsupported",
-       "logit_bias is not supported by this version", "logit_bias"},
-      {R"({"prompt":"x","repetition_penalty":1.1})", "unsupported",
-       "repetition_penalty 1.1 is not supported by this version", "repetition_penalty"},
-      // Checked as strictly as what is served.
-      {R"({"prompt":"x","temperature":-1})", "invalid_value",
-       "temperature must be a number from 0 to 1,000, not -1", "temperature"},
-      {R"({"prompt":"x","temperature":"hot"})", "invalid_value",
-       "temperature must be a number from 0 to 1,000, not \"hot\"", "temperature"},
-      {R"({"prompt":"x","top_p":0})", "invalid_value",
-       "top_p must be a number above 0, up to 1, not 0", "top_p"},
-      {R"({"prompt":"x","n":0})", "invalid_value", "n must be an integer from 1 to 1,024, not 0",
-       "n"},
-      {R"({"prompt":"x","early_stopping":"sometimes"})", "invalid_value",
-       "early_stopping must be true, false or \"never\", not \"sometimes\"", "early_stopping"},
-      {R"({"prompt":"x","logit_bias":{"x":1}})", "invalid_value",
-       "logit_bias must be an object of token ids and numbers, not an object with the key \"x\"",
-       "logit_bias"},
-      {R"({"prompt":"x","logit_bias":{"7":"1"}})", "invalid_value",
-       "logit_bias must be an object of token ids and numbers, not an object that holds \"1\"",
-       "logit_bias"},
-      {R"({"prompt":"x","logit_bias":[]})", "invalid_value",
-       "logit_bias must be an object of token ids and numbers, not an array", "logit_bias"},
-      {R"({"prompt":"x","stop":[1]})", "invalid_value",
-       "stop must be a string or an array of strings, not an array that holds 1", "stop"},
-      {R"({"prompt":"x","images":"a.png"})", "invalid_value",
-       "images must be an array of strings, not \"a.png\"", "images"},
-      {R"({"custom_id":"r-1","method":"POST","url":"/v1/completions","body":{"prompt":"x"}})",
-       "unsupported",
-       "OpenAI batch lines are not supported by this version; write {\"id\": ..., \"prompt\": ...}",
-       "custom_id"},
-      {R"({"url":"/v1/completions","custom_id":"r-1"})", "unsupported",
-       "OpenAI batch lines are not supported by this version; write {\"id\": ..., \"prompt\": ...}",
-       "custom_id"},
-  });
-  EXPECT_EQ(Rejected(R"({"url":"u","custom_id":"r-1"})").id.json, "\"r-1\"");
-}
-
 TEST(RequestTest, TokenIdsMustLieInTheVocabulary) {
   const RequestOptions options = {.encoder_vocab_size = 512, .decoder_vocab_size = 100};
   EXPECT_THAT(
-      Accepted(R"({"prompt_token_ids":[511],"stop_token_ids":[99]})", options).prompt_token_ids,
+      Accepted(R"({"prompt_token_ids":[511],"stop_token_ids":[99]})", options).prompts[0].token_ids,
       ElementsAre(511));
   ExpectRefusals(
       {
@@ -417,7 +292,7 @@ TEST(RequestTest, UnknownFieldsPassWhenAsked) {
   const RequestOptions options = {.ignore_unknown_fields = true};
   const Request request =
       Accepted(R"({"colour":{"id":3},"prompt":"x","x":[[1]],"x":2,"body":"y"})", options);
-  EXPECT_EQ(request.prompt, "x");
+  EXPECT_EQ(request.prompts[0].text, "x");
   EXPECT_EQ(request.id.key, "4");
 }
 
@@ -440,15 +315,23 @@ TEST(RequestTest, LaterRefusalsHaveTheirExactMessages) {
   EXPECT_EQ(NonFiniteError(3).message,
             "the model's logits were NaN or infinite at token 3 of the answer; the weights or the "
             "computation are damaged");
+  EXPECT_EQ(DecoderTooLongError("decoder_prompt", 3000, 0, 2047).message,
+            "decoder_prompt has 3,000 tokens; the model's decoder takes 2,047");
+  EXPECT_EQ(DecoderTooLongError("target", 3000, 1, 2047).message,
+            "target has 3,000 tokens; behind a decoder prompt of 1 the model's decoder takes "
+            "2,047");
+  EXPECT_EQ(NonFiniteStatesError().message,
+            "the encoder's states were NaN or infinite; the weights or the computation are "
+            "damaged");
   EXPECT_EQ(RejectTooLongLine(9, 20000000, 16777216).error.message,
             "the line has 20,000,000 bytes; at most 16,777,216 are taken (--max-line-bytes)");
   EXPECT_EQ(RejectTooLongLine(9, 2, 1).id.json, "\"8\"");
 }
 
 TEST(RequestTest, LinesForOnePromptReadBack) {
-  EXPECT_EQ(Accepted(RequestLineFor("a \"b\"\n\xc3\xa9")).prompt, "a \"b\"\n\xc3\xa9");
+  EXPECT_EQ(Accepted(RequestLineFor("a \"b\"\n\xc3\xa9")).prompts[0].text, "a \"b\"\n\xc3\xa9");
   const int32_t ids[] = {2, 284};
-  EXPECT_THAT(Accepted(RequestLineFor(ids)).prompt_token_ids, ElementsAre(2, 284));
+  EXPECT_THAT(Accepted(RequestLineFor(ids)).prompts[0].token_ids, ElementsAre(2, 284));
 }
 
 // Every line gets an answer of one kind, whose error result is valid JSON: cut, changed and spliced
@@ -503,7 +386,10 @@ TEST(RequestTest, AThousandHostileLines) {
       ++accepted;
       EXPECT_TRUE(nlohmann::json::accept(request->id.json)) << line;
       EXPECT_TRUE(request->metadata_json.empty() || nlohmann::json::accept(request->metadata_json));
-      EXPECT_TRUE(request->prompt.has_value() != !request->prompt_token_ids.empty());
+      for (const Prompt& prompt : request->prompts) {
+        EXPECT_TRUE(prompt.text.has_value() == prompt.token_ids.empty());
+      }
+      EXPECT_FALSE(request->prompts.empty());
     } else {
       const RejectedLine& rejected = std::get<RejectedLine>(parsed);
       const std::string result = FormatError(rejected);
@@ -521,10 +407,19 @@ TEST(RequestFieldsTest, TableIsInTheEnumsOrder) {
   EXPECT_EQ(InfoOf(Field::kNumBeams).name, "num_beams");
   EXPECT_EQ(InfoOf(Field::kStopTokenIds).name, "stop_token_ids");
   EXPECT_EQ(InfoOf(Field::kMetadata).name, "metadata");
-  for (const FieldInfo& info : FieldTable()) {
-    Field field;
-    EXPECT_EQ(FindField(info.name, &field), &info);
-    EXPECT_EQ(&InfoOf(field), &info);
+  EXPECT_EQ(InfoOf(Field::kBody).name, "body");
+  EXPECT_EQ(InfoOf(Field::kChatLogprobs).type, FieldType::kBoolean);
+  EXPECT_EQ(InfoOf(Field::kServiceTier).name, "service_tier");
+  for (int f = 0; f < kNumLineForms; ++f) {
+    const auto form = static_cast<LineForm>(f);
+    for (const FieldInfo& info : FieldTable()) {
+      Field field;
+      const FieldInfo* found = FindField(form, info.name, &field);
+      EXPECT_EQ(found != nullptr && found == &info, info.BelongsTo(form)) << info.name;
+      if (found != nullptr) {
+        EXPECT_EQ(&InfoOf(field), found);
+      }
+    }
   }
 }
 

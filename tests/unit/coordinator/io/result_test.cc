@@ -69,6 +69,42 @@ TEST(ResultTest, WhatIsNotThereIsNullOrLeftOut) {
             R"("truncated":true})");
 }
 
+TEST(ResultTest, ABeamsScoreComesBehindItsLogProbability) {
+  Result result;
+  result.id = {"8", "8"};
+  result.outputs.resize(1);
+  result.outputs[0].text = "a";
+  result.outputs[0].stop_reason = 1;
+  result.outputs[0].cumulative_logprob = -0.5f;
+  result.outputs[0].score = -0.25f;
+  EXPECT_EQ(FormatResult(result),
+            R"({"id":8,"outputs":[{"index":0,"text":"a","token_ids":[],"finish_reason":"stop",)"
+            R"("stop_reason":1,"cumulative_logprob":-0.5,"score":-0.25}],)"
+            R"("usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}})");
+}
+
+TEST(ResultTest, ScoresAndEmbeddings) {
+  Request request;
+  request.id = {"\"a\"", "a"};
+  request.metadata_json = "{}";
+  auto score = AnswerTo<ScoreResult>(request);
+  score.token_ids = {88, 1};
+  score.logprobs = {-0.5f, -0.0123f};
+  score.sum_logprob = -0.5123f;
+  score.prompt_tokens = 9;
+  score.truncated = true;
+  EXPECT_EQ(FormatScore(score),
+            R"({"id":"a","token_ids":[88,1],"logprobs":[-0.5,-0.0123],"sum_logprob":-0.5123,)"
+            R"("usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11},)"
+            R"("truncated":true,"metadata":{}})");
+  auto embed = AnswerTo<EmbedResult>(request);
+  embed.embeddings = {{0.25f, -1.0f}};
+  embed.prompt_tokens = 9;
+  EXPECT_EQ(FormatEmbedding(embed),
+            R"({"id":"a","embedding":[0.25,-1],"usage":{"prompt_tokens":9,"total_tokens":9},)"
+            R"("metadata":{}})");
+}
+
 TEST(ResultTest, AnyBytesGiveValidJson) {
   std::string bytes;
   for (int i = 0; i < 256; ++i) bytes.push_back(static_cast<char>(i));

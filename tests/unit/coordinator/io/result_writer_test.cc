@@ -266,7 +266,12 @@ TEST_F(ResultWriterTest, TheRunRecordHoldsWhatTheJobWas) {
   RunRecord record;
   record.version = "0.1.0";
   record.command = {"tandem", "generate", "--prompt", "\xff"};
-  record.settings = {{"max_tokens", "64", "flag"}};
+  record.settings = {{"max_tokens", "64", "flag", "64"},
+                     {"prompt", "a\xff", "flag", "\"a\xff\""},
+                     {"input", "", "built-in", "null"}};
+  record.working_directory = "/home/a";
+  record.ranks = {"rank 0 on n1", "rank 1 on n2"};
+  record.launch = absl::FromUnixMillis(-500);
   record.model_path = "/models/a";
   record.hosts = {"n1", "n2"};
   record.layout_yaml = "encoder: [{ranks: [0]}]\n";
@@ -282,8 +287,13 @@ TEST_F(ResultWriterTest, TheRunRecordHoldsWhatTheJobWas) {
   const auto json = nlohmann::json::parse(text);
   EXPECT_EQ(json["version"], "0.1.0");
   EXPECT_EQ(json["command"][3], "\xef\xbf\xbd");
-  EXPECT_EQ(json["settings"]["max_tokens"]["value"], "64");
+  EXPECT_EQ(json["settings"]["max_tokens"]["value"], 64);
   EXPECT_EQ(json["settings"]["max_tokens"]["origin"], "flag");
+  EXPECT_EQ(json["settings"]["prompt"]["value"], "a\xef\xbf\xbd");
+  EXPECT_TRUE(json["settings"]["input"]["value"].is_null());
+  EXPECT_EQ(json["working_directory"], "/home/a");
+  EXPECT_EQ(json["ranks"][1], "rank 1 on n2");
+  EXPECT_EQ(json["launch"], "1969-12-31T23:59:59.500Z");
   EXPECT_EQ(json["model"]["path"], "/models/a");
   EXPECT_EQ(json["hosts"].size(), 2u);
   EXPECT_EQ(json["start"], "1970-01-01T00:00:00.000Z");

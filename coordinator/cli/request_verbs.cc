@@ -1,9 +1,12 @@
-// tandem generate
+// tandem generate, score and embed: a file of requests in, a file of results out.
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -13,11 +16,18 @@
 #include "absl/time/clock.h"
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
+#include "common/config/presets.h"
 #include "common/text/tokenizer.h"
+#include "coordinator/answers.h"
+#include "coordinator/cli/command_line.h"
+#include "coordinator/cli/generation_config.h"
 #include "coordinator/cli/verbs.h"
-#include "coordinator/generate_job.h"
+#include "coordinator/decode_work.h"
+#include "coordinator/embed_work.h"
 #include "coordinator/io/progress.h"
 #include "coordinator/io/run_record.h"
+#include "coordinator/io/states_file.h"
+#include "coordinator/request_job.h"
 
 namespace tandem {
 namespace {
@@ -28,6 +38,20 @@ AddBos AddBosOf(const std::string& name) {
   return AddBos::kAuto;
 }
 
+LineForm FormOf(Verb verb) {
+  if (verb == Verb::kScore) return LineForm::kScore;
+  return verb == Verb::kEmbed ? LineForm::kEmbed : LineForm::kGenerate;
+}
+
+Pooling PoolingOf(const std::string& name) {
+  if (name == "last") return Pooling::kLast;
+  return name == "none" ? Pooling::kNone : Pooling::kMean;
+}
+
+std::string ComputeTypeName(const Session& session) {
+  return session.compute_type() == ComputeType::kBFloat16 ? "bfloat16" : "float32";
+}
+
 // What only rank 0 needs: input, tokenizer, output.
 class Frontend {
  public:
@@ -35,9 +59,13 @@ class Frontend {
       : options_(options), command_(command) {}
 
   absl::Status Open() {
+    if (generates()) {
+      TANDEM_RETURN_IF_ERROR(ApplyModelsGenerationConfig(SystemSources(), &options_, &model_says_));
+      TANDEM_RETURN_IF_ERROR(CheckDefaults());
+    }
     TANDEM_RETURN_IF_ERROR(OpenTokenizer());
     TANDEM_RETURN_IF_ERROR(OpenInput());
-    return options_.Flag("dry-run") ? absl::OkStatus() : OpenOutput();
+    return options_.Flag("dry-run") ? ResultWriter::Check(OutputOptions()) : OpenOutput();
   }
 
   // On the coordinator's thread.
@@ -48,21 +76,51 @@ class Frontend {
   const JobCounts& counts() const { return counts_; }
 
  private:
+  bool generates() const { return options_.verb() == Verb::kGenerate; }
+  bool embeds() const { return options_.verb() == Verb::kEmbed; }
+  // Results that are no JSON lines: what fails is told on standard error.
+  bool text_format() const { return generates() && options_.Text("format") == "text"; }
+  bool writes_states() const {
+    return embeds() && PoolingOf(options_.Text("pooling")) == Pooling::kNone;
+  }
+
+  absl::Status CheckDefaults() const;
   absl::Status OpenTokenizer();
   absl::Status OpenInput();
+  ResultWriterOptions OutputOptions() const;
   absl::Status OpenOutput();
   InputPipelineOptions PipelineOptions(const Session& session, CoordinatorPort* port) const;
+  std::unique_ptr<RequestWork> MakeWork(const Session& session);
+  std::unique_ptr<RequestWork> MakeEmbedWork(const Session& session);
   absl::Status WriteRecord(const Session& session, absl::Time start) const;
+  // "line 7: " for messages; a single prompt is no line.
+  std::string LineName(const RejectedLine& rejected) const {
+    return options_.Text("input").empty() ? "" : absl::StrCat("line ", rejected.line, ": ");
+  }
+
+  void LogModelDefaults() const;
 
   Options& options_;
   const std::vector<std::string>& command_;
+  GenerationConfigReport model_says_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<LineReader> reader_;
+  std::unique_ptr<StatesFile> states_;  // With writes_states().
   std::unique_ptr<ResultWriter> writer_;
   std::string output_path_;
+  const absl::Time launch_ = absl::Now();
   JobCounts counts_;
   DispatchCounts dispatch_;
 };
+
+absl::Status Frontend::CheckDefaults() const {
+  // What is wrong with the model itself, the session tells for all ranks.
+  const absl::StatusOr<ModelSource> source = ResolveModel(options_.Text("model"));
+  if (!source.ok()) return absl::OkStatus();
+  const absl::StatusOr<ModelConfig> model = ParseModelSource(*source);
+  if (!model.ok()) return absl::OkStatus();
+  return CheckVocabulary(MakeRequestDefaults(options_), model->decoder.vocab_size);
+}
 
 absl::Status Frontend::OpenTokenizer() {
   const std::string& model = options_.Text("model");
@@ -76,9 +134,18 @@ absl::Status Frontend::OpenTokenizer() {
   return WithExitCode(tokenizer.status(), ExitCode::kModel);
 }
 
+void Frontend::LogModelDefaults() const {
+  for (const std::string& warning : model_says_.warnings) LogWarn(warning);
+  if (!model_says_.set.empty()) {
+    LogInfo(absl::StrCat("generation_config.json sets ", model_says_.set));
+  }
+}
+
 absl::Status Frontend::OpenInput() {
   const int64_t max_line_bytes = *options_.Integer("max-line-bytes");
-  if (const std::optional<std::string> line = RequestLineOf(options_)) {
+  const std::optional<std::string> line =
+      generates() ? RequestLineOf(options_) : std::optional<std::string>();
+  if (line.has_value()) {
     int ends[2];
     if (pipe(ends) != 0) return absl::InternalError("no pipe for --prompt");
     const std::string text = absl::StrCat(*line, "\n");
@@ -98,15 +165,24 @@ absl::Status Frontend::OpenInput() {
   return absl::OkStatus();
 }
 
-absl::Status Frontend::OpenOutput() {
-  output_path_ = options_.Text("output");
-  if (output_path_.empty()) output_path_ = "-";
+ResultWriterOptions Frontend::OutputOptions() const {
   ResultWriterOptions options;
-  options.path = output_path_;
+  options.path = options_.Text("output").empty() ? "-" : options_.Text("output");
   options.input = options_.Text("input");
   options.overwrite = options_.Flag("overwrite");
   options.ordered = !options_.Flag("unordered");
   options.reorder_window = *options_.Integer("reorder-window");
+  return options;
+}
+
+absl::Status Frontend::OpenOutput() {
+  ResultWriterOptions options = OutputOptions();
+  output_path_ = options.path;
+  if (writes_states()) {
+    TANDEM_RETURN_IF_ERROR(ResultWriter::Check(options));
+    TANDEM_ASSIGN_OR_RETURN(states_, StatesFile::Open(output_path_));
+    options.sink = states_.get();
+  }
   TANDEM_ASSIGN_OR_RETURN(writer_, ResultWriter::Open(options));
   return absl::OkStatus();
 }
@@ -117,7 +193,9 @@ InputPipelineOptions Frontend::PipelineOptions(const Session& session,
   InputPipelineOptions out;
   out.num_threads = std::clamp(session.facts()[0].num_cpus, 1, 8);
   out.max_line_bytes = *options_.Integer("max-line-bytes");
-  out.defaults = MakeRequestDefaults(options_);
+  if (generates()) out.defaults = MakeRequestDefaults(options_);
+  out.parse.form = out.prepare.form = FormOf(options_.verb());
+  out.parse.embedding_dim = model.encoder.hidden_dim;
   out.parse.ignore_unknown_fields = options_.Flag("ignore-unknown-fields");
   out.parse.encoder_vocab_size = model.encoder.vocab_size;
   out.parse.decoder_vocab_size = model.decoder.vocab_size;
@@ -130,24 +208,51 @@ InputPipelineOptions Frontend::PipelineOptions(const Session& session,
       std::max(session.max_model_len(), model.decoder.max_position_embeddings);
   out.prepare.decoder_start_token_id = model.decoder_start_token_id;
   out.prepare.eos_token_ids = model.eos_token_ids;
+  out.prepare.one_tensor = writes_states();
   out.prepare.kv_pages = session.SmallestPool();
   if (port != nullptr) out.on_ready = [port] { port->Wake(); };
   return out;
 }
 
-absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
-  const absl::Time start = absl::Now();
-  LogSession(session);
-  InputPipeline input(std::move(reader_), PipelineOptions(session, &port));
+std::unique_ptr<RequestWork> Frontend::MakeWork(const Session& session) {
+  if (embeds()) return MakeEmbedWork(session);
   DispatcherConfig dispatch;
   dispatch.groups = session.groups();
   dispatch.max_num_seqs = static_cast<int>(*options_.Integer("max-num-seqs"));
   dispatch.max_batch_tokens = *options_.Integer("max-batch-tokens");
+  DecodeWork::Format format = ScoreResultOf;
+  if (generates()) {
+    format = [this](const DecodedRequest& decoded) {
+      return GenerateResult(decoded, tokenizer_.get(), text_format());
+    };
+  }
+  return std::make_unique<DecodeWork>(std::move(dispatch), tokenizer_.get(), std::move(format));
+}
+
+std::unique_ptr<RequestWork> Frontend::MakeEmbedWork(const Session& session) {
+  const bool normalize = options_.Flag("normalize");
+  EmbedWork::Format format = [normalize](const EmbeddedRequest& embedded) {
+    return EmbedResultOf(embedded, normalize);
+  };
+  if (writes_states()) format = StatesResultOf;
+  return std::make_unique<EmbedWork>(session.groups(), *options_.Integer("max-batch-tokens"),
+                                     PoolingOf(options_.Text("pooling")), std::move(format));
+}
+
+absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
+  const absl::Time start = absl::Now();
+  LogSession(session);
+  LogModelDefaults();
+  InputPipeline input(std::move(reader_), PipelineOptions(session, &port));
+  const std::unique_ptr<RequestWork> work = MakeWork(session);
   Progress progress(ProgressForStderr(options_.Flag("quiet")));
   ProgressState state;
-  GenerateJobOptions job_options;
-  job_options.tokenizer = tokenizer_.get();
-  job_options.text_format = options_.Text("format") == "text";
+  RequestJobOptions job_options;
+  if (text_format() || writes_states()) {
+    job_options.on_failed = [this](const RejectedLine& rejected) {
+      LogError(absl::StrCat(LineName(rejected), rejected.error.message));
+    };
+  }
   job_options.on_progress = [&](const JobCounts& counts, double share) {
     state.failed = 0;
     for (const int64_t errors : counts.errors) state.failed += errors;
@@ -158,17 +263,19 @@ absl::Status Frontend::Coordinate(Session& session, CoordinatorPort& port) {
         share > 0.0 ? static_cast<int64_t>(static_cast<double>(counts.requests) / share) : 0;
     progress.Update(state);
   };
-  GenerateJob job(std::move(job_options), std::move(dispatch), input, *writer_, port);
+  RequestJob job(std::move(job_options), *work, input, *writer_, port);
   const absl::Status status = job.Run();
   counts_ = job.counts();
-  dispatch_ = job.dispatch_counts();
+  dispatch_ = work->counts();
   TANDEM_RETURN_IF_ERROR(status);
   state.total = state.finished;
+  state.total_is_estimate = false;
   progress.Finish(state);
   LogDebug(absl::StrFormat(
-      "%d prompts encoded in %d batches, %d shared an encoding, %d sequences put back",
+      "%d prompts encoded in %d batches, %d shared an encoding; K/V of %d encodings computed, %d "
+      "pages copied for beams, %d sequences put back",
       dispatch_.prompts_encoded, dispatch_.encoder_batches, dispatch_.prompts_shared,
-      dispatch_.evictions));
+      dispatch_.memories_stored, dispatch_.pages_copied, dispatch_.evictions));
   if (output_path_ == "-") return absl::OkStatus();
   return WriteRecord(session, start);
 }
@@ -178,17 +285,21 @@ absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) con
   record.version = VersionText();
   record.commit = CommitText();
   record.command = command_;
+  std::error_code error;  // Where it cannot be told it stays empty.
+  record.working_directory = std::filesystem::current_path(error).string();
   record.settings = options_.Settings();
   record.model_path = session.model_directory();
   record.model_identity = absl::StrFormat("%016x", session.model_hash());
   if (tokenizer_ != nullptr) {
     record.tokenizer = absl::StrFormat("%016x", tokenizer_->identity_hash());
   }
-  record.compute_type = session.compute_type() == ComputeType::kBFloat16 ? "bfloat16" : "float32";
+  record.compute_type = ComputeTypeName(session);
   record.numerics_class = absl::StrFormat("%016x", session.numerics_class());
   record.isa = std::string(session.isa());
   record.layout_yaml = LayoutToYaml(session.layout());
+  record.ranks = session.rank_lines();
   for (const RankFacts& facts : session.facts()) record.hosts.push_back(facts.host);
+  record.launch = launch_;
   record.start = start;
   record.end = absl::Now();
   record.requests = counts_.requests;
@@ -200,6 +311,8 @@ absl::Status Frontend::WriteRecord(const Session& session, absl::Time start) con
 }
 
 absl::Status Frontend::DryRun(const Session& session) {
+  LogModelDefaults();
+  TANDEM_ASSIGN_OR_RETURN(const std::vector<std::string> plan, session.PlannedLines());
   InputPipeline input(std::move(reader_), PipelineOptions(session, nullptr));
   IdSet ids;
   while (true) {
@@ -214,24 +327,29 @@ absl::Status Frontend::DryRun(const Session& session) {
       const PreparedRequest& prepared = std::get<PreparedRequest>(*item);
       if (ids.Insert(prepared.request.id.key)) {
         ++counts_.answered;
-        counts_.prompt_tokens += static_cast<int64_t>(prepared.dispatch.encoder_ids.size());
+        counts_.prompt_tokens += prepared.prompt_tokens();
       } else {
         rejected = Reject(prepared.request, DuplicateIdError(prepared.request.id.json));
       }
     }
     if (!rejected.has_value()) continue;
     ++counts_.errors[static_cast<int>(rejected->error.code)];
-    LogWarn(absl::StrCat("line ", rejected->line, ": ", rejected->error.message));
+    LogWarn(absl::StrCat(LineName(*rejected), rejected->error.message));
   }
-  for (const std::string& line : session.PlannedLines()) LogInfo(line);
-  LogInfo(absl::StrFormat("%d requests would be served with %d prompt tokens, %d would fail",
-                          counts_.answered, counts_.prompt_tokens, counts_.failed()));
+  absl::PrintF("model %s, %s\n", options_.Text("model"), ComputeTypeName(session));
+  for (const std::string& line : plan) absl::PrintF("%s\n", line);
+  absl::PrintF("%d requests: %d would be answered (%d prompt tokens), %d would fail\n",
+               counts_.requests, counts_.answered, counts_.prompt_tokens, counts_.failed());
+  for (int code = 0; code < kNumRequestErrorCodes; ++code) {
+    if (counts_.errors[code] == 0) continue;
+    absl::PrintF("  %s: %d\n", NameOf(static_cast<RequestErrorCode>(code)), counts_.errors[code]);
+  }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-ExitCode RunGenerate(World& world, Options options, const std::vector<std::string>& command) {
+ExitCode RunRequests(World& world, Options options, const std::vector<std::string>& command) {
   const bool coordinates = world.rank() == kCoordinatorRank;
   SessionSettings settings = MakeSessionSettings(options);
   Frontend frontend(options, command);
@@ -252,9 +370,17 @@ ExitCode RunGenerate(World& world, Options options, const std::vector<std::strin
     if (!status.ok()) return Conclude(world, {.status = status, .agreed = true});
     return frontend.counts().failed() > 0 ? ExitCode::kFailedRequests : ExitCode::kOk;
   }
-  const JobOutcome outcome = RunJob(
-      world, settings, ready,
-      [&](Session& session, CoordinatorPort& port) { return frontend.Coordinate(session, port); });
+  std::optional<StatusLine> loading;
+  if (coordinates) {
+    loading.emplace(absl::StrCat("loading ", settings.model),
+                    ProgressForStderr(options.Flag("quiet")));
+  }
+  const JobOutcome outcome =
+      RunJob(world, settings, ready, [&](Session& session, CoordinatorPort& port) {
+        loading.reset();
+        return frontend.Coordinate(session, port);
+      });
+  loading.reset();
   if (!outcome.status.ok()) return Conclude(world, outcome);
   return frontend.counts().failed() > 0 ? ExitCode::kFailedRequests : ExitCode::kOk;
 }
