@@ -186,6 +186,60 @@ TEST_P(HfGoldenTest, GreedyTokens) {
   }
 }
 
+// Scores of the recorded targets: a token's log-probability each, and their sum. All rows of a case
+// in one pass; and each row alone, to the same bits.
+TEST_P(HfGoldenTest, Scores) {
+  if (GetParam().dtype == "bfloat16") return;
+  const GoldenCase golden = GoldenCase::Load(GetParam().name);
+  const PaddedTokens encoder = golden.EncoderTokens();
+  const PaddedTokens decoder = golden.DecoderTokens();
+  const absl::Span<const int64_t> targets = golden.inputs.at("target_ids").As<int64_t>();
+  const absl::Span<const float> want = golden.expected.at("target.logprobs").As<float>();
+  const absl::Span<const float> want_sums = golden.expected.at("target.sum_logprob").As<float>();
+  std::vector<DispatchRequest> requests;
+  for (int64_t row = 0; row < encoder.rows; ++row) {
+    DispatchRequest request;
+    for (int64_t i = row * encoder.columns; i < (row + 1) * encoder.columns; ++i) {
+      const auto at = static_cast<size_t>(i);
+      if (encoder.valid[at] != 0) request.encoder_ids.push_back(encoder.ids[at]);
+    }
+    request.sequence.id = static_cast<SequenceId>(row);
+    request.sequence.num_logprobs = 0;
+    for (int64_t t = 0; t < decoder.columns; ++t) {
+      const auto at = static_cast<size_t>(row * decoder.columns + t);
+      if (decoder.valid[at] == 0) continue;
+      if (request.sequence.prompt.empty()) request.sequence.prompt = {decoder.ids[at]};
+      request.sequence.target.push_back(static_cast<int32_t>(targets[at]));
+    }
+    requests.push_back(std::move(request));
+  }
+  const SessionSettings settings = SettingsOf(GetParam(), golden.directory);
+  const auto together = GenerateInThreads(GetParam().tp, settings, 4096, requests);
+  ASSERT_TRUE(together.ok()) << together.status();
+  ASSERT_EQ(together->size(), requests.size());
+  const Tolerance tolerance = golden.Fp32("logprob");
+  for (const auto& [row, done] : *together) {
+    const SequenceOutput& got = done.outputs.at(0);
+    ASSERT_EQ(got.logprobs.size(), requests[row].sequence.target.size());
+    double sum = 0;
+    for (size_t t = 0; t < got.logprobs.size(); ++t) {
+      const float expected = want[row * static_cast<size_t>(decoder.columns) + t];
+      EXPECT_NEAR(got.logprobs[t].logprob, expected,
+                  tolerance.abs + tolerance.rel * std::abs(expected))
+          << "row " << row << ", token " << t;
+      sum += static_cast<double>(got.logprobs[t].logprob);
+    }
+    const double margin = static_cast<double>(got.logprobs.size()) * tolerance.abs +
+                          tolerance.rel * std::abs(static_cast<double>(want_sums[row]));
+    EXPECT_NEAR(sum, want_sums[row], margin) << "row " << row;
+    const auto alone = GenerateInThreads(GetParam().tp, settings, 4096, {requests[row]});
+    ASSERT_TRUE(alone.ok()) << alone.status();
+    for (size_t t = 0; t < got.logprobs.size(); ++t) {
+      EXPECT_EQ(alone->at(row).outputs.at(0).logprobs[t].logprob, got.logprobs[t].logprob);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, HfGoldenTest, ::testing::ValuesIn(AllSetups()),
                          [](const ::testing::TestParamInfo<Setup>& info) {
                            return NameOf(info.param);
