@@ -11,8 +11,9 @@
 namespace tandem {
 
 // What an answer's tokens say, cut where the first stop string begins (or ends, if it is to be
-// kept). Of several, the one that begins first in the text counts, then the first in the list. The
-// text of the first min_tokens tokens is not searched. A function of the tokens alone: when they
+// kept). Of several, the one that is complete first counts; of those that one token completes, the
+// one that begins first in the text, then the first in the list. The text of the first min_tokens
+// tokens is not searched. A function of the tokens alone: when they
 // come, and how many more, changes nothing.
 class AnswerText {
  public:

@@ -48,7 +48,9 @@ def tandem(*args, ranks=0, rank_1=None, stdin=None, mca=(), env=None, timeout=60
         if os.geteuid() == 0:
             environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
     done = subprocess.run(
-        command, input=stdin, capture_output=True, env=environment, timeout=timeout, check=False
+        command, capture_output=True, env=environment, timeout=timeout, check=False,
+        # Never the terminal's or the test runner's own: mpirun would wait on it.
+        **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
     )
     return Run(done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace"))
 
