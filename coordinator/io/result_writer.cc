@@ -17,6 +17,7 @@
 #include "common/base/check.h"
 #include "common/base/exit_code.h"
 #include "common/base/status_macros.h"
+#include "coordinator/io/folder_of.h"
 
 namespace tandem {
 namespace {
@@ -25,12 +26,6 @@ constexpr size_t kBufferBytes = size_t{64} << 10;
 
 absl::Status FileError(absl::Status status) {
   return WithExitCode(std::move(status), ExitCode::kFile);
-}
-
-std::string DirectoryOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
 }
 
 bool SameFile(const std::string& path, const struct stat& output) {
@@ -208,7 +203,7 @@ absl::Status ResultWriter::Finish() {
     if (error != 0) {
       return Failed(absl::StrCat("give the name ", options_.path, " to"), error);
     }
-    const int directory = open(DirectoryOf(options_.path).c_str(), O_RDONLY | O_DIRECTORY);
+    const int directory = open(FolderOf(options_.path).c_str(), O_RDONLY | O_DIRECTORY);
     if (directory >= 0) {
       SyncTo(directory);  // The results are safe; at worst their name is still the partial one.
       close(directory);

@@ -13,6 +13,7 @@
 #include "common/base/exit_code.h"
 #include "common/base/json_text.h"
 #include "common/base/status_macros.h"
+#include "coordinator/io/folder_of.h"
 
 namespace tandem {
 namespace {
@@ -29,12 +30,6 @@ int WriteAll(int fd, const char* data, size_t size) {
     size -= static_cast<size_t>(wrote);
   }
   return 0;
-}
-
-std::string FolderOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
 }
 
 }  // namespace
