@@ -122,9 +122,10 @@ absl::Status DecoderStage::DoWork() {
 
 namespace {
 
-// Pages for the tokens that are given, and one more.
+// Pages for the tokens that are given, and for one more where answers are made.
 int64_t FirstPages(const SequenceSpec& sequence) {
-  return PagesFor(static_cast<int64_t>(sequence.prompt.size() + sequence.target.size()) + 1);
+  const size_t given = sequence.prompt.size() + sequence.target.size();
+  return PagesFor(static_cast<int64_t>(given) + (sequence.target.empty() ? 1 : 0));
 }
 
 }  // namespace
