@@ -26,7 +26,7 @@ bool IsAloneAsWord(absl::string_view text, size_t begin, size_t end) {
 AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
   std::vector<absl::string_view> contents;
   contents.reserve(tokens_.size());
-  for (const AddedToken& token : tokens_) contents.push_back(token.content);
+  for (const AddedToken& token : tokens_) contents.emplace_back(token.content);
   matcher_ = LiteralMatcher(contents);
 }
 

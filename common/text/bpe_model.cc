@@ -68,7 +68,7 @@ class BpeModel::ScratchLease {
   std::unique_ptr<Scratch> scratch_;
 };
 
-BpeModel::BpeModel(BpeSpec spec)
+BpeModel::BpeModel(const BpeSpec& spec)
     : num_pieces_(spec.num_pieces),
       byte_fallback_(spec.byte_fallback),
       byte_pieces_(spec.byte_pieces),

@@ -49,7 +49,7 @@ struct BpeSpec {
 // encoded apart, and the frequent ones come from a small cache.
 class BpeModel {
  public:
-  explicit BpeModel(BpeSpec spec);
+  explicit BpeModel(const BpeSpec& spec);
   ~BpeModel();
 
   // Appends the ids of `text`, which is valid UTF-8.
