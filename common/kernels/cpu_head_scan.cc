@@ -169,7 +169,15 @@ void CpuHeadScan::Run(ConstMatrix x, const LinearWeight& head, const LeafShard& 
     worker.logits.Reserve(x.rows * kHeadBlock);
     worker.scaled.Reserve(kHeadBlock);
     worker.draws.Reserve(kHeadBlock);
-    worker.rows.assign(num_rows, {});
+    worker.rows.resize(num_rows);
+    for (Found& found : worker.rows) {
+      // The lists keep their memory from step to step.
+      found.top.clear();
+      found.candidates.clear();
+      found.best = found.drawn = Candidate();
+      found.drawn_logit = 0.0f;
+      found.nonfinite = false;
+    }
     for (size_t b = next++; b < blocks_.size(); b = next++) {
       const Block& block = blocks_[b];
       const int64_t columns = (block.size + kPanel - 1) / kPanel * kPanel;

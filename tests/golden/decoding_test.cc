@@ -49,6 +49,17 @@ std::map<std::string, std::vector<size_t>> ByModel(const nlohmann::json& cases) 
   return models;
 }
 
+// The request of a case; its id is the case's index.
+DispatchRequest RequestOf(const nlohmann::json& c, size_t index, int num_logprobs) {
+  DispatchRequest request;
+  request.encoder_ids = c.at("prompt_token_ids").get<std::vector<int32_t>>();
+  request.sequence = SpecOf(c.at("options"));
+  request.sequence.id = index;
+  request.sequence.max_tokens = c.at("max_new_tokens");
+  request.sequence.num_logprobs = num_logprobs;
+  return request;
+}
+
 void ExpectEnd(const nlohmann::json& want, const SequenceOutput& got, const std::string& name) {
   if (want.is_string()) {
     EXPECT_EQ(got.reason, SequenceEnd::kLength) << name;
@@ -63,13 +74,7 @@ TEST_P(DecodingTest, GreedyAnswersUnderEveryOption) {
   for (const auto& [model, indices] : ByModel(cases)) {
     std::vector<DispatchRequest> requests;
     for (const size_t i : indices) {
-      DispatchRequest request;
-      request.encoder_ids = cases[i].at("prompt_token_ids").get<std::vector<int32_t>>();
-      request.sequence = SpecOf(cases[i].at("options"));
-      request.sequence.id = i;
-      request.sequence.max_tokens = cases[i].at("max_new_tokens");
-      request.sequence.num_logprobs = 0;
-      requests.push_back(std::move(request));
+      requests.push_back(RequestOf(cases[i], i, /*num_logprobs=*/0));
     }
     for (const auto& [i, done] : Run(model, std::move(requests))) {
       const nlohmann::json& c = cases[i];
@@ -91,14 +96,9 @@ TEST_P(DecodingTest, Beams) {
   for (const auto& [model, indices] : ByModel(cases)) {
     std::vector<DispatchRequest> requests;
     for (const size_t i : indices) {
-      DispatchRequest request;
-      request.encoder_ids = cases[i].at("prompt_token_ids").get<std::vector<int32_t>>();
-      request.sequence = SpecOf(cases[i].at("options"));
-      request.sequence.id = i;
-      request.sequence.prompt = cases[i].at("decoder_prompt_token_ids").get<std::vector<int32_t>>();
-      request.sequence.max_tokens = cases[i].at("max_new_tokens");
-      request.sequence.num_logprobs = 1;
-      requests.push_back(std::move(request));
+      requests.push_back(RequestOf(cases[i], i, /*num_logprobs=*/1));
+      requests.back().sequence.prompt =
+          cases[i].at("decoder_prompt_token_ids").get<std::vector<int32_t>>();
     }
     for (const auto& [i, done] : Run(model, std::move(requests))) {
       const nlohmann::json& want = cases[i].at("sequences");

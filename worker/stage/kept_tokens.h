@@ -6,7 +6,9 @@
 //   min_p   of those, keeps a token whose probability is at least min_p of the largest
 // The mass of a token is floor(2^40 exp(value - max)), an integer: sums of them do not depend on
 // their order, so any split of the vocabulary finds the same tokens. 2^-40 of the largest
-// probability is far below fp32's own error in a sum of probabilities.
+// probability is far below fp32's own error in a sum of probabilities. What top_p is a share of is
+// the integers' sum behind top_k; without it, the softmax's sum over the whole vocabulary, which is
+// added up the vocabulary's tree and so is one number in any split, too.
 //
 // Two ways lead to the same tokens. The best few hundred are at hand anyway (Candidates); where the
 // borders lie among them, all is known. Where they do not, ranks search the borders over their
